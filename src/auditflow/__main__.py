@@ -1,0 +1,5 @@
+"""``python -m auditflow`` is ``auditflow``."""
+
+from auditflow.cli import main
+
+main()

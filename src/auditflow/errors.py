@@ -1,0 +1,229 @@
+"""Every error AuditFlow raises on purpose.
+
+The docstring of a class is its message: a template filled with the facts given to the constructor.
+``hint`` is the command or setting that mends it. ``code`` is what an HTTP answer, a dead letter or a log
+line calls it, so that a person can search for it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class AuditFlowError(Exception):
+    """Something went wrong in AuditFlow."""
+
+    code: ClassVar[str] = "INTERNAL_ERROR"
+    hint_template: ClassVar[str] = ""
+
+    def __init__(self, **facts: object) -> None:
+        self.facts = facts
+        template = " ".join((type(self).__doc__ or "").split())
+        super().__init__(template.format(**facts))
+        self.hint = self.hint_template.format(**facts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.facts))
+
+    def explained(self) -> str:
+        """Give the message and, on a second line, the hint."""
+        return f"{self}\n{self.hint}" if self.hint else str(self)
+
+
+def _rebuild(kind: type[AuditFlowError], facts: dict[str, object]) -> AuditFlowError:
+    return kind(**facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a configuration file. Line and column count from 1."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+    """Where in the document, e.g. ``pipelines[0].sink.name``; empty for the document as a whole."""
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}: " + (f"{self.path}: " if self.path else "")
+        return f"{place}{self.message}" + (f"\n    hint: {self.hint}" if self.hint else "")
+
+
+class ConfigError(AuditFlowError):
+    """The configuration has problems: every one of them is in `problems`."""
+
+    code = "CONFIG_INVALID"
+
+    def __init__(self, *, problems: Sequence[Problem]) -> None:
+        super().__init__(problems=problems)
+        self.problems = list(problems)
+        self.args = ("\n".join(str(problem) for problem in problems),)
+
+
+class MissingExtra(AuditFlowError):
+    """{what} needs the Python package {package}, which is not installed."""
+
+    code = "MISSING_EXTRA"
+    hint_template = "Install it with: pip install 'auditflow[{extra}]'"
+
+
+class PluginNotFound(AuditFlowError):
+    """There is no {kind} named {name!r}."""
+
+    code = "PLUGIN_NOT_FOUND"
+    hint_template = "{suggestion}"
+
+
+class PluginBroken(AuditFlowError):
+    """The {kind} {name!r} could not be loaded from {origin}: {reason}."""
+
+    code = "PLUGIN_BROKEN"
+    hint_template = "Mend the module and start again; the other plugins are not affected."
+
+
+class PluginDirectoryMissing(AuditFlowError):
+    """The plugin directory {path} does not exist."""
+
+    code = "PLUGIN_DIRECTORY_MISSING"
+    hint_template = (
+        "Create it with the folders sinks/ and transformers/, or correct --plugins or plugins.directory."
+    )
+
+
+class JournalFull(AuditFlowError):
+    """The journal holds {size} of at most {limit}, all of it still awaited by a pipeline."""
+
+    code = "PUBLISH_FAILED"
+    hint_template = "See which pipeline is behind with `auditflow status`, mend its destination, or raise journal.max-size."
+
+
+class JournalUnavailable(AuditFlowError):
+    """The journal at {path} cannot be written: {reason}."""
+
+    code = "PUBLISH_FAILED"
+    hint_template = "Free disk space or mend the disk or its permissions; AuditFlow tries again by itself."
+
+
+class JournalDamaged(AuditFlowError):
+    """The journal at {path} is damaged: {reason}."""
+
+    code = "JOURNAL_DAMAGED"
+    hint_template = "Restart AuditFlow: it sets the damaged file aside, saves what can be read and goes on."
+
+
+class JournalOfAnotherVersion(AuditFlowError):
+    """{path} was written by another version of AuditFlow: its format is {found}, this version's is {expected}."""
+
+    code = "JOURNAL_OF_ANOTHER_VERSION"
+    hint_template = (
+        "Run the version that wrote it until its events are delivered, or choose another --data-dir."
+    )
+
+
+class DataDirectoryUnusable(AuditFlowError):
+    """The data directory {path} cannot be used: {reason}."""
+
+    code = "DATA_DIRECTORY_UNUSABLE"
+    hint_template = "{suggestion}"
+
+
+class DataDirectoryInUse(AuditFlowError):
+    """The data directory {path} is in use by {holder}."""
+
+    code = "DATA_DIRECTORY_IN_USE"
+    hint_template = "Stop that process, or give this one a directory of its own with --data-dir."
+
+
+class AddressInUse(AuditFlowError):
+    """Cannot listen on {host}:{port}: {reason}."""
+
+    code = "ADDRESS_IN_USE"
+    hint_template = "Stop what listens there, or choose another port with {flag}."
+
+
+class InvalidRequest(AuditFlowError):
+    """{reason}."""
+
+    code = "VALIDATION_ERROR"
+
+    def __init__(self, *, status: int = 400, **facts: object) -> None:
+        super().__init__(**facts)
+        self.status = status
+        """HTTP status of the answer."""
+
+
+class SinkBlocked(AuditFlowError):
+    """{destination} cannot take events; the cause is {reason!r}."""
+
+    code = "SINK_BLOCKED"
+    hint_template = "{hint}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Give ``did you mean x?`` for the known name closest to `name`, or nothing when none is close."""
+    by_lower_case = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    return f"did you mean {by_lower_case[close[0]]}?" if close else ""
+
+
+class PublishGivenUp(AuditFlowError):
+    """{url} does not take the events: {reason}. {accepted} were accepted before."""
+
+    code = "PUBLISH_GIVEN_UP"
+    hint_template = (
+        "Is `auditflow serve` running, and is --url right? Publishing events with ids again is safe."
+    )
+
+
+class UnreadableEvents(AuditFlowError):
+    """The events in {source} cannot be read: {reason}."""
+
+    code = "UNREADABLE_EVENTS"
+    hint_template = "Give NDJSON, one event a line, or a .json file with one event or an array of events."
+
+
+class ServerUnreachable(AuditFlowError):
+    """AuditFlow cannot be reached at {url}: {reason}."""
+
+    code = "SERVER_UNREACHABLE"
+    hint_template = "Start it with `auditflow serve`, or say where it is with --url."
+
+
+class DemoFailed(AuditFlowError):
+    """The demo did not work out: {reason}."""
+
+    code = "DEMO_FAILED"
+    hint_template = "{suggestion}"
+
+
+class AddressUnusable(AuditFlowError):
+    """Cannot listen on {host!r}: {reason}."""
+
+    code = "ADDRESS_UNUSABLE"
+    hint_template = "Give an address of this machine with {flag}: 127.0.0.1, or 0.0.0.0 for all of them."
+
+
+class PartsUnusable(AuditFlowError):
+    """The parts cannot be joined to an event: {reason}."""
+
+    code = "PARTS_UNUSABLE"
+    hint_template = "Read every message with the same sha256: their part counts from 1 to parts."
+
+
+class LogsUnreadable(AuditFlowError):
+    """Cannot read {what} in {region}: {reason}."""
+
+    code = "LOGS_UNREADABLE"
+    hint_template = "{hint}"
+
+
+class QueryUnfinished(AuditFlowError):
+    """The query in {region} ended as {status}, without a result."""
+
+    code = "QUERY_UNFINISHED"
+    hint_template = "{suggestion}"

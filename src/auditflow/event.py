@@ -1,0 +1,69 @@
+"""The audit event: its fields, their limits, JSON in and out.
+
+An event is kept and moved as the JSON bytes that were accepted, on one line, with the server's fields
+stamped in front. `Header` decodes only what the contract constrains; everything else is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+PLATFORM_TENANT: Final = "_platform"
+"""Owner of the events that name no tenant."""
+
+MAX_EXTRA_KEYS: Final = 64
+TENANT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+UUID_PATTERN: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class Geolocation(msgspec.Struct, gc=False, rename="camel"):
+    """Where the event happened: degrees, ISO 3166-1 alpha-2 country code, names."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90)] | None = None
+    lon: Annotated[float, Meta(ge=-180, le=180)] | None = None
+    country_code: Annotated[str, Meta(min_length=2, max_length=2)] | None = None
+    country: str | None = None
+    region: str | None = None
+    city: str | None = None
+
+
+class Header(msgspec.Struct, gc=False, rename="camel"):
+    """The constrained fields of an event. UNSET tells an absent field from a null one."""
+
+    event_type: Name
+    source_system: Name
+    event_id: str | UnsetType | None = UNSET
+    event_time: str | UnsetType | None = UNSET
+    timestamp: Raw | UnsetType = UNSET
+    correlation_id: Annotated[str, Meta(max_length=64)] | UnsetType | None = UNSET
+    tenant_id: str | UnsetType | None = UNSET
+    geolocation: Geolocation | UnsetType | None = UNSET
+    extra: Raw | UnsetType = UNSET
+
+
+def same_content(stored: bytes, offered: bytes) -> bool:
+    """Tell whether two stamped events with one id say the same, whatever the server stamped on each.
+
+    Key order and white space do not count; neither do `timestamp` and `correlationId`, which the server
+    may have made. Decodes both: for the rare case that an id is seen again.
+    """
+    return _client_part(stored) == _client_part(offered)
+
+
+def _client_part(event: bytes) -> dict[str, Any]:
+    decoded: dict[str, Any] = msgspec.json.decode(event)
+    return {key: value for key, value in decoded.items() if key not in {"timestamp", "correlationId"}}
+
+
+def encode(event: dict[str, Any]) -> bytes:
+    """Write an event as compact JSON on one line. Raises TypeError for what JSON cannot hold."""
+    try:
+        return msgspec.json.encode(event)
+    except (OverflowError, UnicodeEncodeError):  # integers over 64 bits, unpaired surrogates
+        return json.dumps(event, separators=(",", ":")).encode()

@@ -1,0 +1,61 @@
+"""Calls code that is not ours: plugins may hang, raise anything, and say anything."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+R_ = TypeVar("R_")
+
+LONGEST_TEXT: Final = 2_000
+"""Characters kept of what an exception says."""
+
+
+async def in_own_thread(function: Callable[..., R_], *arguments: Any) -> R_:
+    """Call a function in a thread of its own, not of a pool.
+
+    A call that never returns keeps neither another one waiting nor the process from ending. Raises what the
+    function raises; what is no Exception, such as SystemExit, comes as RuntimeError.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[R_] = loop.create_future()
+
+    def call() -> None:
+        try:
+            result = function(*arguments)
+        except BaseException as error:  # noqa: BLE001 - other people's code may even call sys.exit
+            _tell(loop, future, future.set_exception, _ordinary(error))
+        else:
+            _tell(loop, future, future.set_result, result)
+
+    threading.Thread(target=call, name=getattr(function, "__name__", "plugin"), daemon=True).start()
+    return await future
+
+
+def text_of(error: BaseException) -> str:
+    """Give what an exception says, as text that can be stored and sent."""
+    try:
+        return printable(str(error))
+    except Exception:  # noqa: BLE001 - even this may raise
+        return "it cannot be printed"
+
+
+def printable(text: str) -> str:
+    """Cut a text to a bounded length and replace what UTF-8 cannot hold."""
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+
+
+def _ordinary(error: BaseException) -> Exception:
+    if isinstance(error, Exception) and not isinstance(error, StopIteration):  # which a future refuses
+        return error
+    return RuntimeError(f"{type(error).__name__}: {text_of(error)}")
+
+
+def _tell(
+    loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], tell: Callable[..., None], what: object
+) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+        loop.call_soon_threadsafe(lambda: None if future.done() else tell(what))

@@ -1,0 +1,57 @@
+"""Two events are the same when the client said the same; JSON goes out compact and whole."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+
+from auditflow.event import Header, encode, same_content
+
+EVENT = {
+    "timestamp": "1",
+    "correlationId": "c",
+    "eventType": "a",
+    "sourceSystem": "b",
+    "extra": {"n": 1, "m": 2},
+}
+
+
+def raw(**changes: object) -> bytes:
+    return json.dumps(EVENT | changes).encode()
+
+
+def test_what_the_server_stamps_does_not_count():
+    assert same_content(raw(), raw(timestamp="2", correlationId="d"))
+
+
+def test_key_order_and_white_space_do_not_count():
+    assert same_content(raw(), json.dumps(dict(reversed(EVENT.items())), indent=2).encode())
+
+
+@pytest.mark.parametrize("changes", [{"eventType": "z"}, {"extra": {"n": 1}}, {"more": None}])
+def test_anything_else_does(changes: dict[str, object]):
+    assert not same_content(raw(), raw(**changes))
+
+
+def test_events_are_written_compact_on_one_line():
+    assert encode({"a": [1, {"b": "é\n"}]}) == '{"a":[1,{"b":"é\\n"}]}'.encode()
+
+
+@pytest.mark.parametrize("event", [{"n": 2**70}, {"s": "\ud800"}])
+def test_what_the_fast_encoder_refuses_is_written_all_the_same(event: dict[str, object]):
+    written = encode(event)
+    assert json.loads(written) == event
+    assert b" " not in written
+
+
+def test_what_json_cannot_hold_is_a_type_error():
+    with pytest.raises(TypeError):
+        encode({"x": object()})
+
+
+def test_an_absent_field_is_told_from_a_null_one():
+    header = msgspec.json.decode(b'{"eventType":"a","sourceSystem":"b","eventId":null}', type=Header)
+    assert header.event_id is None
+    assert header.tenant_id is msgspec.UNSET
