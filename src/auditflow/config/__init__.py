@@ -1,0 +1,24 @@
+"""Configuration: YAML files in, a checked and frozen `Config` out, or every problem with file, line and column.
+
+``document`` reads YAML and remembers positions, ``interpolation`` fills in environment variables, ``model``
+says what is allowed, ``loader`` puts them together, ``schema`` tells editors. Nothing below this package
+reads YAML or the environment. ``advice`` says what a sound configuration could do better.
+"""
+
+from auditflow.config.advice import advise
+from auditflow.config.loader import load
+from auditflow.config.model import Config, PipelineConfig, SinkConfig, TransformerConfig
+from auditflow.config.schema import schema
+from auditflow.errors import ConfigError, Problem
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "PipelineConfig",
+    "Problem",
+    "SinkConfig",
+    "TransformerConfig",
+    "advise",
+    "load",
+    "schema",
+]

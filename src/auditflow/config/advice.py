@@ -1,0 +1,36 @@
+"""What a sound configuration could do better. Advice never keeps anything from running."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from auditflow.config.document import Document, Where, read
+from auditflow.config.model import Config
+from auditflow.errors import Problem
+from auditflow.sinks._base import Properties, Use
+
+
+def advise(config: Config, file: Path, environ: Mapping[str, str]) -> list[Problem]:
+    """Ask the sinks of the configuration that was loaded from `file`; gives their advice in the file's order."""
+    document = read(file, environ)
+    uses = dict(_uses(config, document))
+    kinds = dict.fromkeys(type(use.properties) for use in uses.values())
+    given = [
+        document.problem(where, advice.message, advice.hint, at_key=True)
+        for kind in kinds
+        for advice in kind.advice([use for use in uses.values() if type(use.properties) is kind])
+        for where, use in uses.items()
+        if use.pipeline == advice.pipeline
+    ]
+    return sorted(given, key=lambda warning: (warning.line, warning.column))
+
+
+def _uses(config: Config, document: Document) -> Iterator[tuple[Where, Use[Properties]]]:
+    for index, pipeline in enumerate(config.pipelines):
+        where: Where = ("pipelines", index, "sink")
+        properties = pipeline.sink.properties
+        if isinstance(properties, Properties):
+            inside = (*where, "properties")
+            filled = frozenset(str(place[-1]) for place in document.filled if place[:-1] == inside)
+            yield where, Use(pipeline.name, properties, filled)

@@ -1,0 +1,187 @@
+"""The configuration: what `auditflow.yaml` may say. Frozen, checked, offline.
+
+A pipeline reads in the order in which events pass through it: condition, sample, transformers, sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from auditflow.errors import AuditFlowError
+from auditflow.pipelines.condition import Condition
+from auditflow.pipelines.policy import DeliveryPolicy
+from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
+from auditflow.settings import Settings, misfit
+from auditflow.sinks._base import Properties
+from auditflow.units import ByteSize, Duration
+
+PIPELINE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a file is checked against; handed to the models as validation context."""
+
+    catalogue: Catalogue
+    folder: Path
+    """Where the file lies: relative paths in it start there."""
+
+
+def _located(path: Path, info: ValidationInfo) -> Path:
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise misfit("~ is not expanded", "write the whole path, or ${HOME} in place of ~")
+    return info.context.folder / path if isinstance(info.context, Surroundings) else path
+
+
+LocatedPath = Annotated[Path, AfterValidator(_located)]
+"""A path; a relative one starts at the folder of the file that names it."""
+
+Positive = Field(gt=0)
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class TransformerConfig(Settings):
+    """A transformer and what it is told."""
+
+    name: str
+    """Name of the transformer; `zero` passes events through untouched."""
+    properties: Annotated[dict[str, Any], Field(default_factory=dict)]
+    """Whatever the transformer understands."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        if isinstance(info.context, Surroundings):
+            _check(info.context.catalogue.get_transformer, name)
+        return name
+
+
+class SinkConfig(Settings):
+    """A sink and its properties."""
+
+    name: str
+    """Name of the sink."""
+    properties: Annotated[Properties | dict[str, str], Field(validate_default=True, default_factory=dict)]
+    """The sink's own properties: `auditflow sinks NAME` lists them."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str, info: ValidationInfo) -> str:
+        if isinstance(info.context, Surroundings):
+            _check(info.context.catalogue.get_sink, name)
+        return name
+
+    @field_validator("properties", mode="plain")
+    @classmethod
+    def _checked_by_the_sink(cls, given: Any, info: ValidationInfo) -> Any:
+        if not isinstance(info.context, Surroundings) or "name" not in info.data:
+            return given
+        return info.context.catalogue.get_sink(info.data["name"]).parse(given)
+
+
+_REFUSED: Final = TransformerConfig(name="refused")
+"""Stands in for a transformer that was given and refused, so that it still counts as given."""
+
+
+class PipelineConfig(Settings):
+    """Which events go where."""
+
+    name: Annotated[str, Field(pattern=PIPELINE_NAME)]
+    """Name of the pipeline, unique; its progress in the journal is kept under it."""
+    enabled: bool = True
+    """Whether the pipeline runs."""
+    condition: Condition | None = None
+    """Which events it takes; without one, every event."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the events to keep, chosen by event id: every pipeline keeps the same ones."""
+    transformer: TransformerConfig | None = None
+    """The one transformer; short for a list of one in `transformers`."""
+    transformers: Annotated[tuple[TransformerConfig, ...], Field(validate_default=True)] = ()
+    """Transformers in the order in which events pass through them; none given means `zero`."""
+    sink: SinkConfig
+    """Where the events go."""
+    delivery: DeliveryPolicy = DeliveryPolicy()
+    """How hard to try."""
+
+    @field_validator("transformers")
+    @classmethod
+    def _one_way_to_say_it(
+        cls, given: tuple[TransformerConfig, ...], info: ValidationInfo
+    ) -> tuple[TransformerConfig, ...]:
+        single = info.data.get("transformer", _REFUSED)
+        if given and single:
+            raise misfit("given along with transformer", "keep one of the two")
+        return given or (single or TransformerConfig(name="zero"),)
+
+
+class JournalConfig(Settings):
+    """Where accepted events are kept, how many and how long."""
+
+    path: LocatedPath | None = None
+    """The journal's folder; without it, in the data directory."""
+    max_size: Annotated[ByteSize, Positive] = 10 * 2**30
+    """Size at which publishing is refused until pipelines catch up."""
+    retention: Duration = 86400.0
+    """How long delivered events stay for look-up and replay."""
+    dedup_window: Duration = 86400.0
+    """How long an event id is remembered, to recognise a repeat."""
+
+
+class ServerConfig(Settings):
+    """Where AuditFlow listens, and how much it takes at once."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8080
+    """Port for publishing and operating; 0 takes any free one."""
+    sink_host: str = "127.0.0.1"
+    """Address the sink service listens on; its callers bring sinks' properties of their own."""
+    sink_port: Port = 8082
+    """Port of the sink service; 0 takes any free one."""
+    max_request_bytes: Annotated[ByteSize, Positive] = 16 * 2**20
+    """Largest request body, after inflation."""
+    max_event_bytes: Annotated[ByteSize, Positive] = 4 * 2**20
+    """Largest single event."""
+    max_request_events: Annotated[int, Positive] = 10_000
+    """Most events in one request."""
+    shutdown_timeout: Duration = 25.0
+    """How long requests and deliveries in flight may take to finish when AuditFlow stops."""
+
+    @field_validator("sink_port")
+    @classmethod
+    def _two_ports(cls, sink_port: int, info: ValidationInfo) -> int:
+        if sink_port and sink_port == info.data.get("port"):
+            raise misfit(f"{sink_port} is server.port already", "choose two different ports")
+        return sink_port
+
+
+class PluginsConfig(Settings):
+    """Where plugins of your own lie."""
+
+    directory: LocatedPath | None = None
+    """Folder with the folders `sinks/` and `transformers/`, which hold one module for each plugin."""
+
+
+class Config(Settings):
+    """The configuration of AuditFlow."""
+
+    pipelines: tuple[PipelineConfig, ...] = ()
+    """What happens to events: each pipeline gets every one of them."""
+    journal: JournalConfig = JournalConfig()
+    """Where accepted events are kept, how many and how long."""
+    server: ServerConfig = ServerConfig()
+    """Where AuditFlow listens, and how much it takes at once."""
+    plugins: PluginsConfig = PluginsConfig()
+    """Where plugins of your own lie."""
+
+
+def _check(look_up: Callable[[str], SinkEntry | TransformerEntry], name: str) -> None:
+    try:
+        look_up(name).check()
+    except AuditFlowError as error:
+        raise misfit(str(error), error.hint) from None

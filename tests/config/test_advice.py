@@ -1,0 +1,69 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from auditflow.config import Config, Problem, advise
+
+Advised = Callable[..., list[Problem]]
+
+READY = "log-group: /acme/a, create-log-group: false"
+
+
+@pytest.fixture
+def advised(loaded: Callable[..., Config], tmp_path: Path) -> Advised:
+    """Load YAML text and give the advice on it."""
+
+    def advised(text: str, environ: dict[str, str] | None = None) -> list[Problem]:
+        return advise(loaded(text, environ), tmp_path / "auditflow.yaml", environ or {})
+
+    return advised
+
+
+def test_advice_names_the_sink_where_it_stands_in_the_file(advised: Advised, tmp_path: Path) -> None:
+    warnings = advised("""\
+        pipelines:
+          - name: fine
+            sink: {name: logging_sink}
+          - name: b
+            sink:
+              name: aws_cloudwatch_sink
+              properties: {log-group: /acme/b, retention-in-days: 30}
+          - name: a
+            sink: {name: aws_cloudwatch_sink, properties: {log-group: /acme/a, retention-in-days: 30}}
+        """)
+    assert [(each.line, each.column, each.path) for each in warnings] == [
+        (5, 5, "pipelines[1].sink"),
+        (9, 5, "pipelines[2].sink"),
+    ]
+    assert {each.file for each in warnings} == {str(tmp_path / "auditflow.yaml")}
+
+
+def test_a_key_in_the_file_is_told_from_one_in_a_variable(advised: Advised) -> None:
+    text = f"""\
+        pipelines:
+          - name: a
+            sink:
+              name: aws_cloudwatch_sink
+              properties: {{{READY}, access-key-id: AKIAEXAMPLE, secret-access-key: %s}}
+        """
+    (written,) = advised(text % "top-secret")
+    (filled,) = advised(text % '"${KEY}"', {"KEY": "top-secret"})
+    assert "written in the file" in written.message
+    assert "from the environment" in filled.message
+    assert "top-secret" not in f"{written}{filled}"
+
+
+def test_advice_repeats_no_value_that_a_variable_brought(advised: Advised) -> None:
+    text = "pipelines: [{name: a, sink: {name: aws_cloudwatch_sink, properties: {log-group: '${GROUP}'}}}]"
+    assert not any("/acme/private" in str(warning) for warning in advised(text, {"GROUP": "/acme/private"}))
+
+
+def test_sinks_without_typed_properties_are_passed_over(
+    loaded: Callable[..., Config], tmp_path: Path
+) -> None:
+    (tmp_path / "plain.yaml").write_text("pipelines: []\n")
+    config = loaded("pipelines: [{name: a, sink: {name: logging_sink}}]")
+    untyped = config.pipelines[0].sink.model_copy(update={"properties": {"path": "x"}})
+    pipeline = config.pipelines[0].model_copy(update={"sink": untyped})
+    assert advise(config.model_copy(update={"pipelines": (pipeline,)}), tmp_path / "plain.yaml", {}) == []

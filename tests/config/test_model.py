@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from auditflow.config import Config
+from auditflow.config.model import PipelineConfig
+from auditflow.settings import faults
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    config = Config()
+    server, journal = config.server, config.journal
+    assert (server.host, server.port, server.sink_host, server.sink_port) == (
+        "127.0.0.1",
+        8080,
+        "127.0.0.1",
+        8082,
+    )
+    assert (server.max_request_bytes, server.max_event_bytes, server.max_request_events) == (
+        16 << 20,
+        4 << 20,
+        10_000,
+    )
+    assert server.shutdown_timeout == 25
+    assert (journal.path, journal.max_size, journal.retention, journal.dedup_window) == (
+        None,
+        10 << 30,
+        86400,
+        86400,
+    )
+    assert config.plugins.directory is None
+    assert config.pipelines == ()
+
+
+def test_a_pipeline_reads_in_the_order_in_which_events_pass() -> None:
+    assert list(PipelineConfig.model_fields) == [
+        "name", "enabled", "condition", "sample", "transformer", "transformers", "sink", "delivery",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ({}, ["zero"]),
+        ({"transformers": []}, ["zero"]),
+        ({"transformer": {"name": "a"}}, ["a"]),
+        ({"transformers": [{"name": "a"}, {"name": "b", "properties": {"x": 1}}]}, ["a", "b"]),
+    ],
+)
+def test_one_transformer_several_or_none_become_a_list(given: dict[str, object], names: list[str]) -> None:
+    pipeline = PipelineConfig.model_validate({"name": "p", "sink": {"name": "s"}, **given})
+    assert [transformer.name for transformer in pipeline.transformers] == names
+
+
+def test_a_configuration_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        Config().server.port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "where"),
+    [
+        ({"server": {"port": 65536}}, ("server", "port")),
+        ({"server": {"sink-port": -1}}, ("server", "sink-port")),
+        ({"server": {"port": 9000, "sink-port": "9000"}}, ("server", "sink-port")),
+        ({"server": {"max-request-bytes": 0}}, ("server", "max-request-bytes")),
+        ({"server": {"shutdown-timeout": "-1s"}}, ("server", "shutdown-timeout")),
+        ({"journal": {"max-size": "0B"}}, ("journal", "max-size")),
+        ({"journal": {"path": "~/journal"}}, ("journal", "path")),
+        ({"pipelines": [{"name": "a b", "sink": {"name": "s"}}]}, ("pipelines", 0, "name")),
+        ({"pipelines": [{"name": "-a", "sink": {"name": "s"}}]}, ("pipelines", 0, "name")),
+        ({"pipelines": [{"name": "a" * 129, "sink": {"name": "s"}}]}, ("pipelines", 0, "name")),
+        ({"pipelines": [{"name": "a", "sample": 1.1, "sink": {"name": "s"}}]}, ("pipelines", 0, "sample")),
+        ({"pipelines": [{"name": "a", "sample": "nan", "sink": {"name": "s"}}]}, ("pipelines", 0, "sample")),
+        ({"pipelines": [{"name": "a"}]}, ("pipelines", 0, "sink")),
+        (
+            {"pipelines": [{"name": "a", "sink": {"name": "s", "fallback": {}}}]},
+            ("pipelines", 0, "sink", "fallback"),
+        ),
+        ({"tenants": {}}, ("tenants",)),
+        ({"redaction": {}}, ("redaction",)),
+        ({"auth": {}}, ("auth",)),
+    ],
+)
+def test_what_makes_no_sense_or_is_not_there_yet_is_refused(
+    given: dict[str, object], where: tuple[object, ...]
+) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Config.model_validate(given)
+    assert [fault.where for fault in faults(raised.value)] == [where]
+
+
+def test_port_0_may_be_given_for_both_ports() -> None:
+    server = Config.model_validate({"server": {"port": 0, "sink-port": "0"}}).server
+    assert (server.port, server.sink_port) == (0, 0)
+
+
+def test_sizes_and_durations_are_written_with_units() -> None:
+    config = Config.model_validate({"journal": {"path": "j", "max-size": "1GiB", "retention": "2d"}})
+    assert (config.journal.path, config.journal.max_size, config.journal.retention) == (
+        Path("j"),
+        1 << 30,
+        172800,
+    )
