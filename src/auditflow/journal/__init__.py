@@ -1,0 +1,259 @@
+"""The journal: what has been accepted, in order, and what became of it.
+
+Invariants
+----------
+J1  `Journal.append` returns only when the block is durable: an acknowledged event survives kill -9 and
+    power loss. Publishes that wait at the same time share one block and one fsync.
+J2  Every event has a sequence number; numbers start at 1 and have no gaps.
+J3  An event is unique by (tenant, event id) inside the deduplication window. A repeat is reported with the
+    first one's sequence number; the same id with other content is a conflict, and is not stored.
+J4  A pipeline's progress, its counters and its dead letters change in one transaction of the `Ledger`.
+J5  Opening succeeds after any crash or damage: a torn tail is recovered, what cannot be read is set aside,
+    reported and counted, and sequence numbers are never used twice.
+J6  At `max-size` append raises JournalFull. What an active pipeline has not finished is never evicted;
+    what all have finished stays for `retention`, or until its room is needed.
+J7  Blocks are read whole and carry tenants and count, so that a reader can skip them without decoding.
+J8  Every implementation passes the contract suites `auditflow.testing.journal_contract` and `ledger_contract`.
+
+Two stores, because they have two writers: the ingest process appends to the journal, the delivery process
+writes the ledger, and neither ever waits for the other's lock (docs/decisions/0002-two-files.md).
+
+On disk
+-------
+Two SQLite files in WAL mode with synchronous=FULL and pages of 4096 bytes; their tables, and every statement
+on them, are in `sql/journal.sql` and `sql/ledger.sql`.
+
+``journal.db``        `block`: one row per block, at most 10,000 events or 4 MiB; payload = events joined by
+                      newlines, zstd; crc32 over header, tenants and payload. A row without payload stands for
+                      lost events. `ids`: 16 bytes per event, joined into large rows; they outlive their block.
+``journal.db-mark``   The next sequence number and the first not evicted, unflushed: what was lost when the file is.
+``ledger.db``         `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
+                      `letter`: dead letters.
+``*-damaged``         A note of damage met in use; the next start recovers.
+``*.damaged-<time>``  What recovery set aside (Unix time); kept until somebody deletes it.
+
+Where to look
+-------------
+`sqlite` appends, `reader` reads; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
+`opening`, `recovery` and `salvage` deal with damage; `ledger` and `accounting` keep what became of events;
+`memory` is both for tests.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from auditflow.journal.progress import Progress
+
+__all__ = [
+    "LOST",
+    "Account",
+    "Appended",
+    "Batch",
+    "Block",
+    "Journal",
+    "Ledger",
+    "Letter",
+    "Progress",
+    "Update",
+]
+
+LOST: Final = "LOST_IN_JOURNAL"
+"""Dead-letter code of events that were accepted and can no longer be read back."""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events to append together, as parallel lists: one event at each index."""
+
+    events: list[bytes]
+    """Stamped events: compact JSON on one line, UTF-8."""
+    ids: list[str]
+    """Event ids: canonical lower-case UUIDs."""
+    tenants: list[str]
+    supplied: list[int] = field(default_factory=list)
+    """Indexes of the events whose id the client chose: only these can be repeats."""
+
+
+@dataclass(slots=True)
+class Appended:
+    """What became of a batch, by index. What is in neither mapping nor list was stored, in order."""
+
+    duplicates: dict[int, int] = field(default_factory=dict)
+    """Index of a repeat → sequence number of the first one."""
+    conflicts: list[int] = field(default_factory=list)
+    """Indexes of events whose id is known with other content."""
+
+
+@dataclass(slots=True)
+class Block:
+    """Events appended together; the unit of reading. `events[i]` has sequence number `first + i`."""
+
+    first: int
+    count: int
+    appended_at: int
+    """Unix time, milliseconds."""
+    tenants: Mapping[str, int]
+    """How many of the events belong to each tenant."""
+    events: Sequence[bytes]
+    damage: str = ""
+    """Why the events cannot be read; empty for a sound block, and then `events` has `count` items."""
+
+    @property
+    def end(self) -> int:
+        """Sequence number after the block's last event."""
+        return self.first + self.count
+
+
+class Journal(ABC):
+    """Ordered, durable log of blocks. One process appends; any number of processes read."""
+
+    @abstractmethod
+    async def append(self, batch: Batch) -> Appended:
+        """Store the batch and return when it is durable.
+
+        Raises JournalFull at `max-size`, JournalUnavailable when the disk refuses. Then nothing was stored.
+        """
+
+    @abstractmethod
+    def head(self) -> int:
+        """Give the sequence number that the next event will get."""
+
+    @abstractmethod
+    def oldest(self) -> int:
+        """Give the first retained sequence number, or `head()` when the journal is empty."""
+
+    @abstractmethod
+    def read(self, start: int, max_bytes: int) -> list[Block]:
+        """Read blocks in order, beginning with the one that holds `start` or, failing that, the next one.
+
+        Stops after the block that brings the total to `max_bytes`; empty at the head. A hole between two
+        blocks, or before the first, means that those events are lost. Decodes: call it off the event loop
+        when blocks may be large.
+        """
+
+    @abstractmethod
+    def appended_at(self, sequence: int) -> int | None:
+        """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
+
+    @abstractmethod
+    def incidents(self) -> list[str]:
+        """Give the damage met and mended so far, a sentence each, for status."""
+
+    @abstractmethod
+    def evict(self, finished: int, now: int) -> int:
+        """Drop blocks below sequence number `finished` that are older than `retention`; give how many.
+
+        `now` is Unix time in milliseconds. Remembers `finished`, so that append may make room in need.
+        """
+
+    @abstractmethod
+    def size(self) -> int:
+        """Give the bytes the journal takes now, free room inside its file excluded."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the store. Events appended before stay durable."""
+
+
+@dataclass(slots=True)
+class Letter:
+    """One dead letter: events that a pipeline will not deliver, and why."""
+
+    pipeline: str
+    sequence: int
+    """Of the first event."""
+    code: str
+    reason: str
+    event: bytes = b""
+    """As the journal held it; empty when it is lost."""
+    count: int = 1
+    """1, except for a run of lost events."""
+    attempts: int = 0
+    first_failed: int = 0
+    """Unix time, milliseconds."""
+    last_failed: int = 0
+    id: int = 0
+    """Given by the ledger."""
+
+
+@dataclass(slots=True)
+class Update:
+    """A change to one pipeline, made whole or not at all. Counts are additions, not totals."""
+
+    pipeline: str
+    progress: Progress
+    delivered: int = 0
+    filtered: int = 0
+    attempts: int = 0
+    """Calls to the sink."""
+    duplicates: int = 0
+    """Events that may have been delivered twice."""
+    letters: list[Letter] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Account:
+    """A pipeline as the ledger has it.
+
+    In a consistent reading of journal and ledger
+    ``head - base == delivered + filtered + dead_lettered + pending`` where
+    ``pending == head - progress.low - progress.beyond()``.
+    """
+
+    pipeline: str
+    active: bool
+    base: int
+    """Sequence number of the first event this pipeline is accountable for."""
+    progress: Progress
+    delivered: int = 0
+    filtered: int = 0
+    dead_lettered: int = 0
+    attempts: int = 0
+    duplicates: int = 0
+    condition: str = "{}"
+    """JSON that the delivery process keeps for status: state, last error, since when."""
+
+
+class Ledger(ABC):
+    """What became of every event, per pipeline. One process writes; any number of processes read."""
+
+    @abstractmethod
+    def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
+        """Make exactly these pipelines active.
+
+        A new one starts at `head`; in a ledger that knows no pipeline yet, at `oldest`, so that a lost
+        ledger repeats work and never skips it. A known one goes on where it stopped; what was evicted while
+        it was inactive (below `oldest`) moves its base, not its counters.
+        """
+
+    @abstractmethod
+    def commit(self, updates: Sequence[Update]) -> None:
+        """Apply the updates in one durable transaction (J4)."""
+
+    @abstractmethod
+    def note(self, pipeline: str, condition: str) -> None:
+        """Keep the JSON that status shows of a pipeline's condition."""
+
+    @abstractmethod
+    def accounts(self) -> list[Account]:
+        """Give every pipeline, active or not, in one consistent reading."""
+
+    @abstractmethod
+    def letters(self, pipeline: str | None = None, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Give dead letters by ascending id, beginning above `after`."""
+
+    @abstractmethod
+    def incidents(self) -> list[str]:
+        """Give the damage met and mended so far, a sentence each, for status."""
+
+    @abstractmethod
+    def finished(self) -> int | None:
+        """Give the sequence number below which every active pipeline is finished; None if none is active."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release the store."""

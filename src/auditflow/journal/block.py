@@ -1,0 +1,157 @@
+"""Blocks as rows: events joined by newlines, compressed, guarded by a checksum.
+
+The checksum covers the header too: a damaged sequence number must not pass for a sound one.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from auditflow.journal import Block
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MAX_EVENTS: Final = 10_000
+MAX_BYTES: Final = 4 * 2**20
+"""Of the events of one block before compression; a single larger event is a block of its own."""
+
+_HEADER = struct.Struct("<qqqqq")  # the lengths too: or a moved border between two columns would go unnoticed
+_COMPRESSOR = zstd.ZstdCompressor(level=1)  # kept: a new one costs more than a small block
+_tenants = msgspec.json.Decoder(dict[str, int])
+
+
+class Row(NamedTuple):
+    """One row of the table `block`, as SQL has it."""
+
+    first: int
+    length: int
+    """How many events; the column `count`."""
+    appended_at: int
+    size: int
+    """Bytes of the events."""
+    crc: int
+    tenants: bytes
+    payload: bytes
+
+    def sound(self) -> bool:
+        """Tell whether the row is as it was written."""
+        try:
+            return self.crc == _checksum(*self[:4], self.tenants, self.payload)
+        except (TypeError, ValueError, struct.error, AttributeError):
+            return False
+
+
+def cut(events: Sequence[bytes]) -> Iterator[slice]:
+    """Cut events into runs of at most MAX_EVENTS and MAX_BYTES."""
+    if len(events) <= MAX_EVENTS and sum(map(len, events)) <= MAX_BYTES:
+        yield slice(0, len(events))
+        return
+    start = size = 0
+    for index, event in enumerate(events):
+        if index > start and (size + len(event) > MAX_BYTES or index - start == MAX_EVENTS):
+            yield slice(start, index)
+            start, size = index, 0
+        size += len(event)
+    yield slice(start, len(events))
+
+
+def encode(first: int, events: Sequence[bytes], tenants: Sequence[str], appended_at: int) -> Row:
+    """Make the row of a block. Raises ValueError for an event that is not on one line."""
+    raw = b"\n".join(events)
+    if raw.count(b"\n") != len(events) - 1:
+        raise ValueError("an event must be on one line")
+    payload = _COMPRESSOR.compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)
+    return _row(first, len(events), appended_at, len(raw) - len(events) + 1, dict(Counter(tenants)), payload)
+
+
+def gap(first: int, end: int, at: int) -> Row:
+    """Make the row that stands for lost events."""
+    return _row(first, end - first, at, 0, {}, b"")
+
+
+def decode(row: Row, following: int | None) -> Block | None:
+    """Turn a row into a block; None when it is damaged so that even its place is unknown.
+
+    `following` is the first sequence number of the next row.
+    """
+    if row.sound():
+        return _decode_sound(row)
+    try:
+        first, end, appended_at = int(row.first), int(row.first) + int(row.length), int(row.appended_at)
+    except (TypeError, ValueError):
+        return None
+    if end <= first or (following is not None and end > following):
+        return None
+    try:
+        tenants = _tenants.decode(row.tenants)
+    except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
+        tenants = {}
+    return Block(first, end - first, appended_at, tenants, (), "the block's checksum does not match")
+
+
+def _decode_sound(row: Row) -> Block:
+    tenants = _tenants.decode(row.tenants)
+    if not row.payload:
+        damage = "the events were lost when the journal was damaged"
+        return Block(row.first, row.length, row.appended_at, tenants, (), damage)
+    events = zstd.decompress(row.payload).split(b"\n")
+    return Block(row.first, row.length, row.appended_at, tenants, events)
+
+
+def _row(first: int, count: int, at: int, size: int, tenants: dict[str, int], payload: bytes) -> Row:  # noqa: PLR0913, PLR0917 - the columns
+    text = msgspec.json.encode(tenants)
+    return Row(first, count, at, size, _checksum(first, count, at, size, text, payload), text, payload)
+
+
+def _checksum(first: Any, count: Any, at: Any, size: Any, tenants: bytes, payload: bytes) -> int:  # noqa: PLR0913, PLR0917 - the columns
+    return crc32(payload, crc32(tenants, crc32(_HEADER.pack(first, count, at, size, len(tenants)))))
+
+
+class Ids(NamedTuple):
+    """One row of the table `ids`: 16 bytes per event."""
+
+    first: int
+    appended_at: int
+    crc: int
+    ids: bytes
+
+    @property
+    def end(self) -> int:
+        """Sequence number after the row's last event."""
+        return self.first + len(self.ids) // 16
+
+    def sound(self) -> bool:
+        """Tell whether the row is as it was written."""
+        try:
+            return self.crc == encode_ids(self.first, self.ids, self.appended_at).crc
+        except (TypeError, struct.error):
+            return False
+
+    def keys(self) -> tuple[bytes, ...]:
+        """Give the ids one by one."""
+        return split_ids(self.ids)
+
+
+def encode_ids(first: int, raw: bytes, appended_at: int) -> Ids:
+    """Make the row of the ids of the events from `first` on."""
+    return Ids(first, appended_at, crc32(raw, crc32(_HEADER.pack(first, appended_at, len(raw), 0, 0))), raw)
+
+
+def pack_ids(ids: Sequence[str]) -> bytes:
+    """Turn canonical UUIDs into 16 bytes each."""
+    return bytes.fromhex("".join(ids).replace("-", ""))
+
+
+def split_ids(raw: bytes) -> tuple[bytes, ...]:
+    """Undo the joining of ids: one key of 16 bytes per event."""
+    return struct.unpack("16s" * (len(raw) // 16), raw)

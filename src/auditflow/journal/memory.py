@@ -1,0 +1,177 @@
+"""Journal and ledger in memory: for tests and trials. The same contract, except that nothing survives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from auditflow.errors import JournalFull, JournalUnavailable
+from auditflow.event import same_content
+from auditflow.journal import Account, Appended, Batch, Block, Journal, Ledger, Letter, Update
+from auditflow.journal.accounting import applied, registered
+from auditflow.journal.block import cut, pack_ids, split_ids
+from auditflow.journal.group import CONFLICT, Group, Suspect
+from auditflow.units import readable_size
+
+
+class MemoryJournal(Journal):
+    """The journal as a list of blocks. `retention` and `dedup_window` are seconds, `max_size` is bytes of events."""
+
+    def __init__(
+        self,
+        *,
+        max_size: int = 2**30,
+        retention: float = 86_400,
+        dedup_window: float = 86_400,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._max_size = max_size
+        self._retention = int(retention * 1000)
+        self._window = int(dedup_window * 1000)
+        self._clock = clock
+        self._blocks: list[Block] = []
+        self._head = self._finished = 1
+        self._places: dict[bytes, dict[str, tuple[int, int, bytes]]] = {}
+        self._closed = False
+
+    async def append(self, batch: Batch) -> Appended:
+        """Store the batch."""
+        if self._closed:
+            raise JournalUnavailable(path="memory", reason="it has been closed")
+        at = int(self._clock() * 1000)
+        group = Group(self._head, self)
+        appended = group.add(batch, split_ids(pack_ids(batch.ids)))
+        self._make_room(sum(map(len, group.events)))
+        for part in cut(group.events) if group.events else ():
+            self._store(group.keys[part], group.events[part], group.tenants[part], at)
+        return appended
+
+    def head(self) -> int:
+        """Give the sequence number that the next event will get."""
+        return self._head
+
+    def oldest(self) -> int:
+        """Give the first retained sequence number, or `head()` when the journal is empty."""
+        return self._blocks[0].first if self._blocks else self._head
+
+    def read(self, start: int, max_bytes: int) -> list[Block]:
+        """Read blocks in order, beginning with the one that holds `start` or, failing that, the next one."""
+        blocks: list[Block] = []
+        total = 0
+        for block in self._blocks:
+            if block.end > start:
+                blocks.append(block)
+                total += _size(block)
+                if total >= max_bytes:
+                    break
+        return blocks
+
+    def appended_at(self, sequence: int) -> int | None:
+        """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
+        return next((b.appended_at for b in self._blocks if b.first <= sequence < b.end), None)
+
+    def incidents(self) -> list[str]:
+        """Give nothing: there is nothing to damage."""
+        return []
+
+    def evict(self, finished: int, now: int) -> int:
+        """Drop blocks below sequence number `finished` that are older than `retention`; give how many."""
+        self._finished = max(self._finished, finished)
+        count = 0
+        while self._evictable() and self._blocks[0].appended_at < now - self._retention:
+            del self._blocks[0]
+            count += 1
+        return count
+
+    def size(self) -> int:
+        """Give the bytes of the events held."""
+        return sum(map(_size, self._blocks))
+
+    def close(self) -> None:
+        """Refuse further appends."""
+        self._closed = True
+
+    def seen(self, keys: Sequence[bytes]) -> set[bytes]:
+        """Give the ids that are known."""
+        return self._places.keys() & set(keys)
+
+    def verdicts(self, suspects: Mapping[int, Suspect]) -> dict[int, int]:
+        """Give for each suspect that is known the first one's sequence number, or CONFLICT."""
+        found = {}
+        since = int(self._clock() * 1000) - self._window
+        for index, (key, tenant, event) in suspects.items():
+            sequence, at, first = self._places[key].get(tenant, (0, since, b""))
+            if at > since:
+                found[index] = sequence if same_content(first, event) else CONFLICT
+        return found
+
+    def _store(self, keys: Sequence[bytes], events: list[bytes], tenants: Sequence[str], at: int) -> None:
+        counts = {tenant: tenants.count(tenant) for tenant in set(tenants)}
+        self._blocks.append(Block(self._head, len(events), at, counts, events))
+        for key, tenant, event in zip(keys, tenants, events, strict=True):
+            self._places.setdefault(key, {})[tenant] = self._head, at, event
+            self._head += 1
+
+    def _make_room(self, need: int) -> None:
+        if need > self._max_size - self.size() + sum(
+            _size(b) for b in self._blocks if b.end <= self._finished
+        ):
+            raise JournalFull(size=readable_size(self.size()), limit=readable_size(self._max_size))
+        while self.size() + need > self._max_size:
+            del self._blocks[0]
+
+    def _evictable(self) -> bool:
+        return bool(self._blocks) and self._blocks[0].end <= self._finished
+
+
+class MemoryLedger(Ledger):
+    """The ledger as a dictionary and a list."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._letters: list[Letter] = []
+
+    def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
+        """Make exactly these pipelines active."""
+        self._put(registered(self.accounts(), pipelines, head, oldest))
+
+    def commit(self, updates: Sequence[Update]) -> None:
+        """Apply the updates, all or none."""
+        accounts = {account.pipeline: account for account in self.accounts()}
+        for update in updates:
+            accounts[update.pipeline] = applied(accounts[update.pipeline], update)
+        self._put(accounts.values())
+        for letter in (letter for update in updates for letter in update.letters):
+            self._letters.append(replace(letter, id=len(self._letters) + 1))
+
+    def note(self, pipeline: str, condition: str) -> None:
+        """Keep the JSON that status shows of a pipeline's condition."""
+        self._accounts[pipeline].condition = condition
+
+    def accounts(self) -> list[Account]:
+        """Give every pipeline, active or not."""
+        return [replace(a, progress=a.progress.copy()) for _, a in sorted(self._accounts.items())]
+
+    def letters(self, pipeline: str | None = None, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Give dead letters by ascending id, beginning above `after`."""
+        of_it = (one for one in self._letters[after:] if pipeline in {None, one.pipeline})
+        return [replace(letter) for letter, _ in zip(of_it, range(limit), strict=False)]
+
+    def incidents(self) -> list[str]:
+        """Give nothing: there is nothing to damage."""
+        return []
+
+    def finished(self) -> int | None:
+        """Give the sequence number below which every active pipeline is finished; None if none is active."""
+        return min((a.progress.low for a in self._accounts.values() if a.active), default=None)
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to release."""
+
+    def _put(self, accounts: Iterable[Account]) -> None:
+        self._accounts.update({account.pipeline: account for account in accounts})
+
+
+def _size(block: Block) -> int:
+    return sum(map(len, block.events))

@@ -1,0 +1,166 @@
+"""Reads the journal's SQLite file, beside its writer in the same or another process."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from pathlib import Path
+from threading import Lock
+from typing import Any, NoReturn
+
+import apsw
+
+from auditflow.errors import JournalUnavailable
+from auditflow.journal import Appended, Batch, Block, Journal, eviction
+from auditflow.journal.block import Row, decode
+from auditflow.journal.database import DAMAGE, PAGE, connect, each, explained, number, run
+from auditflow.journal.opening import SQL
+from auditflow.journal.recovery import note_damage, told
+
+
+class SqliteReader(Journal):
+    """The reading half of the journal. Sees each commit of the writer at once; safe to call from threads.
+
+    A file that is not there yet reads as an empty journal; one that recovery has replaced is opened anew.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self._path = Path(path)
+        self._reading = Reading(self._path)
+
+    async def append(self, batch: Batch) -> Appended:
+        """Refuse: only the ingest process appends."""
+        self._refuse(batch)
+
+    def evict(self, finished: int, now: int) -> int:
+        """Refuse: only the ingest process evicts."""
+        self._refuse(finished, now)
+
+    def head(self) -> int:
+        """Give the sequence number that the next event will get."""
+        with self._reading as connection:
+            return number(connection, SQL.head) if connection else 1
+
+    def oldest(self) -> int:
+        """Give the first retained sequence number, or `head()` when the journal is empty."""
+        with self._reading as connection:
+            return number(connection, SQL.oldest) if connection else 1
+
+    def read(self, start: int, max_bytes: int) -> list[Block]:
+        """Read blocks in order, beginning with the one that holds `start` or, failing that, the next one."""
+        following: int | None = start
+        blocks: list[Block] = []
+        while following is not None and not blocks:
+            with self._reading as connection:
+                rows = _fetch(connection, following, max_bytes) if connection else []
+            decoded = [decode(row, after) for row, after in rows]
+            blocks = [block for block in decoded if block is not None and block.end > start]
+            following = rows[-1][1] if rows else None
+        return blocks
+
+    def size(self) -> int:
+        """Give the bytes the journal takes now, free room inside its file excluded."""
+        with self._reading as connection:
+            return eviction.size(connection, self._path) if connection else 0
+
+    def appended_at(self, sequence: int) -> int | None:
+        """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
+        with self._reading as connection:
+            rows = run(connection, SQL.appended_at, sequence) if connection else []
+        return rows[0][0] if rows and rows[0][1] > sequence else None
+
+    def incidents(self) -> list[str]:
+        """Give the damage met and mended so far, oldest first."""
+        with self._reading as connection:
+            return told(run(connection, SQL.incidents)) if connection else []
+
+    def close(self) -> None:
+        """Release the file."""
+        self._reading.close()
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise JournalUnavailable(path=self._path, reason="this process has it open for reading only")
+
+
+class Reading:
+    """A read-only connection, one thread at a time: ``with reading as connection``, None while there is no file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._connection: apsw.Connection | None = None
+        self._file = 0
+
+    def __enter__(self) -> apsw.Connection | None:
+        self._lock.acquire()
+        try:
+            with explained(self._path):
+                return self._current()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is not None:
+                self._drop()
+                if isinstance(error, DAMAGE):
+                    note_damage(self._path, str(error))  # the writer's next start looks into it
+                with explained(self._path):
+                    raise error
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Release the file; the next use opens it again."""
+        with self._lock:
+            self._drop()
+
+    def _current(self) -> apsw.Connection | None:
+        file = inode(self._path)
+        if file != self._file or not file:
+            self._drop()
+        if self._connection is None and file:
+            self._connection = connect(self._path, readonly=True)
+            self._file = file
+        return self._connection
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with suppress(apsw.Error):
+                self._connection.close(force=True)
+        self._connection = None
+
+
+def inode(path: Path) -> int:
+    """Give the number that tells a file from another one of the same name; 0 when there is none.
+
+    A file without a whole page is none: to open it would make SQLite delete its write-ahead log.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return 0
+    return status.st_ino if status.st_size >= PAGE else 0
+
+
+def _fetch(connection: apsw.Connection, start: int, max_bytes: int) -> list[tuple[Row, int | None]]:
+    """Give rows, each with the number where the next one begins, until they hold `max_bytes` of events."""
+    rows: list[tuple[Row, int | None]] = []
+    total = 0
+    try:
+        with closing(each(connection, SQL.read, start=start)) as found:
+            for values in found:
+                row, following = _split(values)
+                rows.append((row, following))
+                total += row.size if isinstance(row.size, int) else PAGE
+                if total >= max_bytes:
+                    break
+    except DAMAGE:
+        if not rows:  # the payload cannot be reached; what is known without it is enough to count it
+            rows = [_split(values) for values in run(connection, SQL.read_headers, start)]
+    return rows
+
+
+def _split(values: Any) -> tuple[Row, int | None]:
+    *columns, following = values
+    return Row(*columns), following
