@@ -1,0 +1,126 @@
+"""Reads the body of a publish call, bounded before and after inflation, and cuts it into raw events."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+import msgspec
+
+from auditflow.errors import InvalidRequest
+from auditflow.units import readable_size
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+
+_GZIP_WINDOW: Final = 31  # zlib's own code for "gzip framing only"
+_GZIP_CHUNK: Final = (
+    16 * 1024
+)  # zlib copies what follows a member: small, lest many tiny members cost the square
+_BOM: Final = b"\xef\xbb\xbf"
+_array = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+class ClientGone(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+def media_type(content_type: str) -> str:
+    """Give `JSON` or `NDJSON`; raises InvalidRequest (415) for anything else, or another charset than UTF-8."""
+    kind, _, parameters = content_type.partition(";")
+    charset = parameters.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
+    if kind.strip().lower() not in {JSON, NDJSON}:
+        got = f"got {kind.strip()[:100]!r}" if kind.strip() else "the request has none"
+        raise InvalidRequest(status=415, reason=f"Content-Type must be {JSON} or {NDJSON}; {got}")
+    if charset not in {"utf-8", "utf8", "us-ascii"}:
+        raise InvalidRequest(status=415, reason=f"JSON is UTF-8; charset {charset[:40]!r} is not accepted")
+    return kind.strip().lower()
+
+
+async def read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
+    """Read the whole body and inflate it. Raises InvalidRequest (400, 413, 415) or ClientGone."""
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if encoding not in {"identity", "gzip"}:
+        reason = f"Content-Encoding must be gzip or identity, got {encoding[:40]!r}"
+        raise InvalidRequest(status=415, reason=reason)
+    declared = headers.get(b"content-length", b"0")
+    if declared.isdigit() and int(declared) > limit:
+        raise _too_large(limit)
+    body = await _receive_all(receive, limit)
+    if encoding == "gzip":
+        body = _inflate(body, limit)
+    return body.removeprefix(_BOM)
+
+
+def split(body: bytes, kind: str, max_events: int) -> tuple[list[bytes], bool]:
+    """Cut a body into raw events; the flag tells a single event from a list of one.
+
+    Raises InvalidRequest when the body as a whole is unusable: malformed, empty, too many events.
+    """
+    if kind == NDJSON:
+        events = [line for line in map(bytes.strip, body.split(b"\n")) if line]
+    elif body.lstrip()[:1] == b"[":
+        events = _array_items(body)
+    elif body.strip():
+        return [body.strip()], True
+    else:
+        events = []
+    if not events:
+        raise InvalidRequest(reason="The request holds no event")
+    if len(events) > max_events:
+        reason = f"The request holds {len(events)} events; at most {max_events} are accepted in one"
+        raise InvalidRequest(status=413, reason=reason)
+    return events, False
+
+
+def _array_items(body: bytes) -> list[bytes]:
+    try:
+        return [bytes(item) for item in _array.decode(body)]
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InvalidRequest(reason=f"The body is not a JSON array: {error}") from None
+
+
+async def _receive_all(receive: Receive, limit: int) -> bytes:
+    chunks: list[bytes] = []
+    total = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk: bytes = message.get("body", b"")
+        total += len(chunk)
+        if total > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _inflate(body: bytes, limit: int) -> bytes:
+    """Inflate one or more gzip members, never holding more than `limit` bytes of the result."""
+    inflated = bytearray()
+    member = zlib.decompressobj(_GZIP_WINDOW)
+    for start in range(0, len(body), _GZIP_CHUNK):
+        chunk = body[start : start + _GZIP_CHUNK]
+        while chunk:
+            if member.eof:
+                member = zlib.decompressobj(_GZIP_WINDOW)
+            try:
+                inflated += member.decompress(chunk, limit + 1 - len(inflated))
+            except zlib.error:
+                reason = "The body is not valid gzip, though Content-Encoding says so"
+                raise InvalidRequest(reason=reason) from None
+            if len(inflated) > limit:
+                raise _too_large(limit)
+            chunk = member.unused_data
+    if not member.eof:
+        raise InvalidRequest(reason="The gzip body ends too early")
+    return bytes(inflated)
+
+
+def _too_large(limit: int) -> InvalidRequest:
+    reason = f"The request is larger than {readable_size(limit)}, before or after inflation; send it in parts"
+    return InvalidRequest(status=413, reason=reason)

@@ -1,0 +1,16 @@
+"""What one publish call may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a publish call; more is answered with 413."""
+
+    request_bytes: int = 16 * 2**20
+    """Of the body, after inflation too."""
+    event_bytes: int = 4 * 2**20
+    """Of one event."""
+    request_events: int = 10_000

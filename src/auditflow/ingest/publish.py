@@ -1,0 +1,186 @@
+"""`POST /audit/publish`: a plain ASGI endpoint, because a framework would cost more than the work itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+import uuid_utils
+
+from auditflow.errors import AuditFlowError, InvalidRequest, JournalDamaged, JournalFull, JournalUnavailable
+from auditflow.ingest.body import ClientGone, Receive, media_type, read, split
+from auditflow.ingest.decode import Decoded, decode, now_rfc3339
+from auditflow.ingest.limits import Limits
+from auditflow.journal import Appended, Batch, Journal
+from auditflow.telemetry import metrics
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PATHS: Final = frozenset({"/audit/publish", "/api/v1/audit/publish"})
+RETRY_AFTER_SECONDS: Final = 5
+REFUSED_SECONDS: Final = 10.0
+
+_is_correlation_id = re.compile(rb"[a-zA-Z0-9_-]{1,64}").fullmatch
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Answer:
+    """Status, body and extra headers of a publish answer."""
+
+    status: int
+    body: dict[str, Any]
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the server knows of one publish call."""
+
+    received_at: str
+    correlation_id: str
+
+    def failure(self, error: AuditFlowError) -> Answer:
+        """Turn an error into the answer of the wire contract; a 503 says when to come back."""
+        if isinstance(error, InvalidRequest):
+            headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
+            return Answer(error.status, self.problem(error.code, str(error)), headers)
+        if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged)):
+            # the message names sizes and paths of the server: its log is the place for them
+            body = self.problem(
+                "PUBLISH_FAILED", "The event could not be stored; nothing was accepted. Try again"
+            )
+            return Answer(503, body, [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())])
+        return Answer(500, self.problem("INTERNAL_ERROR", "Something went wrong; nothing was accepted"))
+
+    def problem(self, code: str, message: str) -> dict[str, Any]:
+        """Give the body of an error answer."""
+        return {
+            "code": code,
+            "message": message,
+            "timestamp": self.received_at,
+            "traceId": self.correlation_id,
+        }
+
+
+class Publish:
+    """The endpoint. Answers only when the journal has the events durably."""
+
+    def __init__(self, journal: Journal, limits: Limits) -> None:
+        self.journal = journal
+        self.limits = limits
+        self._refused = ""
+        self._refused_at = 0.0
+
+    def unavailable(self) -> str:
+        """Give why the journal took no events just now; empty while it takes them.
+
+        After some seconds without a new refusal the answer is empty again, so that the next publish can try.
+        """
+        return self._refused if time.monotonic() - self._refused_at < REFUSED_SECONDS else ""
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        headers = dict(scope["headers"])
+        call = Call(now_rfc3339(), correlation(headers.get(b"x-correlation-id", b"")))
+        try:
+            answer = await self._publish(scope["method"], headers, receive, call)
+        except ClientGone:
+            return
+        except InvalidRequest as error:
+            answer = call.failure(error)
+        except AuditFlowError as error:
+            _log.error("publish refused: %s", error.explained())
+            answer = call.failure(error)
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the cause
+            _log.exception("publish failed")
+            answer = call.failure(AuditFlowError())
+        metrics.PUBLISH_REQUESTS.labels(str(answer.status)).inc()
+        await _respond(send, answer, call.correlation_id)
+
+    async def _publish(
+        self, method: str, headers: dict[bytes, bytes], receive: Receive, call: Call
+    ) -> Answer:
+        if method != "POST":
+            raise InvalidRequest(status=405, reason=f"{method} is not allowed here; use POST")
+        kind = media_type(headers.get(b"content-type", b"").decode("latin-1"))
+        body = await read(receive, headers, self.limits.request_bytes)
+        raws, single = split(body, kind, self.limits.request_events)
+        decoded = decode(
+            raws, received_at=call.received_at, correlation_id=call.correlation_id, limits=self.limits
+        )
+        if single and decoded.rejected:
+            raise decoded.rejected[0].error
+        appended = await self._append(decoded.batch) if decoded.batch.events else Appended()
+        _count(decoded, appended)
+        return _one(decoded, appended, call) if single else _several(decoded, appended, call)
+
+    async def _append(self, batch: Batch) -> Appended:
+        try:
+            appended = await self.journal.append(batch)
+        except AuditFlowError as error:
+            self._refused, self._refused_at = str(error), time.monotonic()
+            raise
+        self._refused = ""
+        return appended
+
+
+def _one(decoded: Decoded, appended: Appended, call: Call) -> Answer:
+    event_id = decoded.batch.ids[0]
+    if appended.conflicts:
+        return Answer(409, call.problem("EVENT_ID_CONFLICT", _conflict(event_id)))
+    body = {"eventId": event_id, "timestamp": call.received_at, "duplicate": bool(appended.duplicates)}
+    stamps = [(b"x-audit-event-id", event_id.encode()), (b"x-audit-received-at", call.received_at.encode())]
+    return Answer(200, body, stamps)
+
+
+def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
+    rejected = [{"index": r.index, "code": r.error.code, "message": str(r.error)} for r in decoded.rejected]
+    for position in appended.conflicts:
+        message = _conflict(decoded.batch.ids[position])
+        rejected.append({"index": decoded.indexes[position], "code": "EVENT_ID_CONFLICT", "message": message})
+    duplicates = len(appended.duplicates)
+    accepted = len(decoded.batch.events) - duplicates - len(appended.conflicts)
+    body = {
+        "accepted": accepted,
+        "duplicates": duplicates,
+        "rejected": sorted(rejected, key=itemgetter("index")),
+    }
+    if accepted or duplicates:
+        return Answer(200, body)
+    return Answer(400, call.problem("VALIDATION_ERROR", "No event of the request was accepted") | body)
+
+
+def _conflict(event_id: str) -> str:
+    return f"An event with eventId {event_id} and other content was accepted before"
+
+
+def _count(decoded: Decoded, appended: Appended) -> None:
+    duplicates, conflicts = len(appended.duplicates), len(appended.conflicts)
+    metrics.EVENTS.labels("accepted").inc(len(decoded.batch.events) - duplicates - conflicts)
+    metrics.EVENTS.labels("duplicate").inc(duplicates)
+    metrics.EVENTS.labels("rejected").inc(len(decoded.rejected) + conflicts)
+
+
+def correlation(header: bytes) -> str:
+    """Give the caller's correlation id where it is well formed, else a new one."""
+    return header.decode() if _is_correlation_id(header) else str(uuid_utils.uuid4())
+
+
+async def _respond(send: Send, answer: Answer, correlation_id: str) -> None:
+    body = msgspec.json.encode(answer.body)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-correlation-id", correlation_id.encode()),
+        *answer.headers,
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
