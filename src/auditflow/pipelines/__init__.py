@@ -1,0 +1,6 @@
+"""3 decide: every pipeline reads the journal, decides per event, hands batches to its sink, records outcomes.
+
+``flow`` is that sentence as code. ``tail`` reads the journal once for all, ``decide`` holds condition,
+sampling and transformers, ``parcel`` is a batch on its way, ``destination`` knows whether its sink can be
+reached, ``recorder`` writes what became of every event.
+"""

@@ -1,0 +1,91 @@
+"""Reads the journal once for all pipelines at its tail; one that lags reads for itself until it is there."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from concurrent.futures import ThreadPoolExecutor
+from operator import attrgetter
+from typing import Final
+
+from auditflow.journal import Block, Journal
+
+WINDOW_BYTES: Final = 48 * 2**20
+"""Decoded events kept for pipelines that are close to the head."""
+READ_BYTES: Final = 4 * 2**20
+"""Decoded events given at once, unless one block is larger."""
+POLL_SECONDS: Final = 0.02
+"""How often the journal, which another process writes, is asked for news."""
+
+
+class Tail:
+    """A window over the newest blocks, shared by all pipelines."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.stopped = False
+        self._journal = journal
+        self._window: list[Block] = []
+        self._filled: list[int] = []
+        """For each block of the window, the bytes read so far up to its end."""
+        self._next = journal.head()
+        self._arrived = asyncio.Event()
+        # one thread: pipelines that lag must not crowd out others
+        self._reader = ThreadPoolExecutor(1, "journal-reader")
+
+    async def run(self) -> None:
+        """Follow the journal until stopped. Raises JournalDamaged; then too whoever waits is let go."""
+        try:
+            while not self.stopped:
+                if self._journal.head() > self._next and (blocks := await self._read(self._next)):
+                    self._extend(blocks)
+                    self._wake()
+                else:
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            self.stop()
+
+    async def next(self, start: int) -> list[Block]:
+        """Wait for blocks that hold or follow `start` and give some, in order; none once stopped.
+
+        Raises JournalDamaged.
+        """
+        while not self.stopped:
+            arrived = self._arrived  # taken before reading, lest blocks that arrive meanwhile go unnoticed
+            if start < self._next and (blocks := self._kept(start) or await self._read(start)):
+                return blocks
+            await arrived.wait()
+        return []
+
+    def stop(self) -> None:
+        """Let whoever waits for blocks go."""
+        self.stopped = True
+        self._wake()
+
+    async def _read(self, start: int) -> list[Block]:
+        return await asyncio.get_running_loop().run_in_executor(
+            self._reader, self._journal.read, start, READ_BYTES
+        )
+
+    def _wake(self) -> None:
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    def _extend(self, blocks: list[Block]) -> None:
+        for block in blocks:
+            self._window.append(block)
+            self._filled.append((self._filled[-1] if self._filled else 0) + _weight(block))
+        surplus = bisect_right(self._filled, self._filled[-1] - WINDOW_BYTES)
+        del self._window[:surplus], self._filled[:surplus]
+        self._next = blocks[-1].end
+
+    def _kept(self, start: int) -> list[Block]:
+        """Give blocks of the window, no more than one read, so that nobody holds the whole window for long."""
+        if not self._window or self._window[0].first > start:
+            return []
+        first = bisect_right(self._window, start, key=attrgetter("end"))
+        return self._window[first : bisect_right(self._filled, self._filled[first] + READ_BYTES)]
+
+
+def _weight(block: Block) -> int:
+    """Estimate the memory a block takes: an object costs about 100 bytes besides its text."""
+    return sum(map(len, block.events)) + 100 * len(block.events)

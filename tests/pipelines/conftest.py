@@ -1,0 +1,100 @@
+"""A pipeline in a small world of its own: journal and ledger in memory, a sink that records."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+import uuid_utils
+
+from auditflow.journal import Account, Batch
+from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.pipelines import destination as destination_module
+from auditflow.pipelines.decide import Decide
+from auditflow.pipelines.destination import Destination
+from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.policy import DeliveryPolicy
+from auditflow.pipelines.record import Record
+from auditflow.pipelines.recorder import Recorder
+from auditflow.pipelines.tail import Tail
+from auditflow.testing.recording_sink import RecordingSink
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(destination_module, "BACKOFF_BASE_SECONDS", 0.002)
+    monkeypatch.setattr(destination_module, "BACKOFF_CAP_SECONDS", 0.01)
+
+
+class World:
+    """Journal, ledger and one pipeline `p` over a recording sink."""
+
+    def __init__(self) -> None:
+        self.journal = MemoryJournal()
+        self.ledger = MemoryLedger()
+        self.now = 1_000_000.0
+        self.number = 0
+
+    async def publish(self, count: int) -> list[bytes]:
+        ids = [str(uuid_utils.uuid7()) for _ in range(count)]
+        events = [b'{"n":%d,"eventId":"%s"}' % (self.number + i, ids[i].encode()) for i in range(count)]
+        self.number += count
+        await self.journal.append(Batch(events, ids, ["_platform"] * count))
+        return events
+
+    @contextlib.asynccontextmanager
+    async def running(
+        self, sink: RecordingSink, decide: Decide | None = None, policy: DeliveryPolicy | None = None
+    ) -> AsyncIterator[None]:
+        self.ledger.register(["p"], self.journal.head(), self.journal.oldest())
+        recorder = Recorder(self.ledger)
+        tail = Tail(self.journal)
+        destination = Destination(sink)
+        record = Record("p", self.account().progress.copy(), recorder, lambda: self.now)
+        pipeline = Pipeline(tail, decide or Decide(), destination, policy or DeliveryPolicy(), record)
+        jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), pipeline.run())]
+        try:
+            yield
+        finally:
+            tail.stop()
+            destination.stop()
+            await asyncio.wait_for(jobs[2], 5)
+            recorder.stop()
+            await asyncio.wait_for(asyncio.gather(*jobs), 5)
+
+    def account(self) -> Account:
+        (account,) = [each for each in self.ledger.accounts() if each.pipeline == "p"]
+        return account
+
+    def pending(self) -> int:
+        account = self.account()
+        pending = self.journal.head() - account.progress.low - account.progress.beyond()
+        ended = account.delivered + account.filtered + account.dead_lettered
+        assert self.journal.head() - account.base == ended + pending, "the counts do not balance"
+        return pending
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                self.pending()
+                await asyncio.sleep(0.002)
+
+    async def settled(self) -> Account:
+        await self.until(lambda: self.pending() == 0)
+        return self.account()
+
+    def condition(self) -> dict:
+        return json.loads(self.account().condition)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def sink() -> RecordingSink:
+    return RecordingSink()
