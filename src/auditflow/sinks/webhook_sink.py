@@ -1,0 +1,180 @@
+"""Posts events to a URL, one request each, signed with HMAC-SHA256 when there is a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from auditflow import __version__
+from auditflow.sinks._base import DELIVERED, BatchLimits, Outcome, Properties, Sink, Verdict
+from auditflow.sinks._http import judge_answer, judge_failure, origin, web_address
+from auditflow.units import Duration
+
+RETRY_PAUSE: Final = 0.2
+"""Seconds before the first further attempt within a delivery; doubled for each one after."""
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token of RFC 9110 §5.6.2."""
+_OWN_HEADERS: Final = {"content-length", "transfer-encoding", "host", "connection"}
+
+
+def _secret_address(url: SecretStr) -> SecretStr:
+    web_address(url.get_secret_value())
+    return url
+
+
+def _read_headers(given: object) -> object:
+    """Read headers that come as JSON text, as in the original's configuration."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return json.loads(given or "{}")
+    except ValueError:
+        raise ValueError('expected a mapping, or JSON such as {"Authorization": "Bearer …"}') from None
+
+
+def _header_name(name: str) -> str:
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError("expected a header name: letters, digits and - _ .")
+    if name.lower() in _OWN_HEADERS:
+        raise ValueError(f"{name} is set by the connection itself")
+    return name
+
+
+def _header_value(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable() or text != text.strip():
+        raise ValueError("expected printable ASCII without spaces at the ends")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[SecretStr, AfterValidator(_header_value)]
+
+
+class WebhookProperties(Properties):
+    """Where events go, and what a request looks like."""
+
+    webhook_url: Annotated[SecretStr, AfterValidator(_secret_address)]
+    """URL to send each event to; kept secret, since many hold a token."""
+    method: Annotated[Literal["POST", "GET"], BeforeValidator(lambda method: str(method).upper())] = "POST"
+    """HTTP method; the event is the body in both."""
+    content_type: str = "application/json"
+    """Content-Type header."""
+    headers: Annotated[dict[HeaderName, HeaderValue], BeforeValidator(_read_headers)] = Field(
+        default_factory=dict
+    )
+    """Further headers: a mapping, or the same as JSON text."""
+    secret: SecretStr | None = None
+    """Key of the signature: HMAC-SHA256 of the body."""
+    signature_header: HeaderName = "X-Hub-Signature-256"
+    """Header of the signature, which reads sha256=<hexadecimal digits>."""
+    timeout: Annotated[Duration, Field(gt=0)] = 30.0
+    """How long to wait for each step of a request: connection, sending, answer."""
+    verify_ssl: bool = True
+    """Check the server's certificate."""
+    retry_count: Annotated[int, Field(ge=0, le=10)] = 0
+    """Further attempts at a request within one delivery, before the pipeline waits and tries again by itself."""
+    max_in_flight: Annotated[int, Field(ge=1, le=256)] = 4
+    """Requests at the same time."""
+
+
+class WebhookSink(Sink[WebhookProperties]):
+    """One request per event over kept-alive connections."""
+
+    Properties: ClassVar[type[WebhookProperties]] = WebhookProperties
+
+    def __init__(self, properties: WebhookProperties) -> None:
+        super().__init__(properties)
+        self._client: Any = None
+        self._url = properties.webhook_url.get_secret_value()
+        self._delivered = Outcome(Verdict.DELIVERED, where={"destination": self.destination})
+
+    @property
+    def destination(self) -> str:
+        """Name scheme, host and port; the rest of the URL may hold a token."""
+        return f"webhook:{origin(self._url)}"
+
+    @property
+    def limits(self) -> BatchLimits:
+        """Ask for few events at a time, since each is a request of its own."""
+        return BatchLimits(events=100)
+
+    async def open(self) -> None:
+        """Make the HTTP client. Connects to nothing yet."""
+        import httpx2
+
+        ours = self.properties
+        self._client = httpx2.AsyncClient(
+            verify=ours.verify_ssl,
+            limits=httpx2.Limits(
+                max_connections=ours.max_in_flight, max_keepalive_connections=ours.max_in_flight
+            ),
+            timeout=httpx2.Timeout(ours.timeout, pool=None),
+            follow_redirects=False,
+            headers={
+                "User-Agent": f"auditflow/{__version__}",
+                "Content-Type": ours.content_type,
+                **{name: value.get_secret_value() for name, value in ours.headers.items()},
+            },
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def deliver(self, events: Sequence[bytes]) -> list[Outcome]:
+        """Send each event. One that finds nobody there, or no way in, speaks for those not sent yet."""
+        waiting = deque(enumerate(events))
+        outcomes = [DELIVERED] * len(events)
+
+        async def send_waiting() -> None:
+            while waiting:
+                position, event = waiting.popleft()
+                outcomes[position] = outcome = await self._send(event)
+                if _concerns_all(outcome):
+                    for unsent, _ in waiting:
+                        outcomes[unsent] = replace(outcome, ambiguous=False)
+                    waiting.clear()
+
+        await asyncio.gather(*(send_waiting() for _ in range(self.properties.max_in_flight)))
+        return outcomes
+
+    async def _send(self, event: bytes) -> Outcome:
+        outcome = await self._request(event)
+        for attempt in range(self.properties.retry_count):
+            if outcome.verdict is not Verdict.RETRY or outcome.ambiguous or outcome.retry_after:
+                break
+            await asyncio.sleep(RETRY_PAUSE * 2**attempt)
+            outcome = await self._request(event)
+        return outcome
+
+    async def _request(self, event: bytes) -> Outcome:
+        ours = self.properties
+        headers = {}
+        if ours.secret is not None:
+            signature = hmac.new(ours.secret.get_secret_value().encode(), event, hashlib.sha256)
+            headers[ours.signature_header] = f"sha256={signature.hexdigest()}"
+        try:
+            answer = await self._client.request(ours.method, self._url, content=event, headers=headers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an outcome
+            return judge_failure(origin(self._url), error)
+        outcome = judge_answer(origin(self._url), answer.status_code, answer.headers)
+        return self._delivered if outcome is DELIVERED else outcome
+
+
+def _concerns_all(outcome: Outcome) -> bool:
+    """Tell whether other events would fare the same: not when the server failed over this one."""
+    if outcome.verdict is Verdict.RETRY:
+        return outcome.code != "HTTP_500"
+    return outcome.verdict is Verdict.BLOCKED

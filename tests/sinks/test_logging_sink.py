@@ -1,0 +1,77 @@
+import json
+import logging
+
+import pytest
+from pydantic import ValidationError
+
+from auditflow.sinks._base import Verdict
+from auditflow.sinks.logging_sink import LOGGER, LoggingProperties, LoggingSink, as_text
+from auditflow.testing.sink_contract import SinkContract
+
+
+@pytest.fixture(autouse=True)
+def own_level(caplog):
+    logger = logging.getLogger(LOGGER)
+    yield
+    logger.setLevel(logging.NOTSET)
+
+
+class TestContract(SinkContract):
+    sink = LoggingSink
+
+    @pytest.fixture
+    def properties(self, caplog):
+        return {}
+
+    @pytest.fixture
+    def arrived(self, caplog):
+        return lambda: [json.loads(record.getMessage()) for record in caplog.records]
+
+
+async def logged(caplog, events, **given):
+    sink = LoggingSink(LoggingProperties.model_validate({n.replace("_", "-"): v for n, v in given.items()}))
+    await sink.open()
+    outcomes = await sink.deliver(events)
+    await sink.close()
+    return outcomes, caplog.records
+
+
+async def test_each_event_is_one_line_as_it_is(caplog):
+    events = [b'{"a":"\xc3\xbc %s"}', b'{"b":2}']
+    _, records = await logged(caplog, events)
+    assert [(r.name, r.levelname, r.getMessage().encode()) for r in records] == [
+        (LOGGER, "INFO", e) for e in events
+    ]
+
+
+@pytest.mark.parametrize("level", ["debug", "WARNING"])
+async def test_the_level_marks_the_lines_and_hides_none(caplog, level):
+    logging.getLogger(LOGGER).setLevel(logging.ERROR)
+    _, records = await logged(caplog, [b"{}"], log_level=level)
+    assert [record.levelname for record in records] == [level.upper()]
+
+
+async def test_text_is_names_and_values_on_one_line(caplog):
+    event = {
+        "eventType": "auth.login",
+        "who": "Ada L",
+        "n": 1,
+        "extra": {"a": [1]},
+        "line": "a\nb",
+        "empty": "",
+    }
+    _, (record,) = await logged(caplog, [json.dumps(event).encode()], format="text")
+    expected = 'eventType=auth.login who="Ada L" n=1 extra={"a":[1]} line="a\\nb" empty=""'
+    assert record.getMessage() == expected == as_text(json.dumps(event).encode())
+
+
+@pytest.mark.parametrize("event", [b"[1]", b"{", b"\xff"])
+async def test_text_needs_a_json_object(caplog, event):
+    outcomes, _ = await logged(caplog, [event, b"{}"], format="text")
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.REJECTED, Verdict.DELIVERED]
+
+
+@pytest.mark.parametrize("wrong", [{"log-level": "LOUD"}, {"format": "xml"}])
+def test_a_wrong_property_is_refused_by_name(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        LoggingProperties.model_validate(wrong)

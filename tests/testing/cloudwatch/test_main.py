@@ -1,0 +1,37 @@
+import signal
+import subprocess
+import sys
+
+import httpx2
+import pytest
+
+
+@pytest.fixture
+def start():
+    """Start the server as a process of its own; gives process and URL."""
+    started = []
+
+    def call(*options):
+        command = [sys.executable, "-m", "auditflow.testing.cloudwatch", *options]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        return process, process.stdout.readline().strip()
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_the_server_runs_alone_says_its_url_and_ends_on_request(start):
+    process, url = start("--counting")
+    assert httpx2.get(f"{url}/_counts").json()["requests"] == 0
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_a_taken_port_is_explained(start, cloud):
+    process, line = start("--port", cloud.url.rsplit(":", 1)[1])
+    assert line == ""
+    assert process.wait(10) == 1
+    assert "choose another port with --port" in process.stderr.read()
