@@ -1,0 +1,1 @@
+"""What is asked over HTTP besides publishing: probes, status, metrics, and the sink service."""

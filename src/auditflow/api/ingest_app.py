@@ -1,0 +1,73 @@
+"""The server on 8080: the publish path in front, everything else in FastAPI behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import FastAPI, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from auditflow import __version__
+from auditflow.api import probes, problems
+from auditflow.api.metrics import PipelineCollector
+from auditflow.api.publish_operation import OPERATION, SCHEMAS
+from auditflow.api.status import Status
+from auditflow.ingest.publish import PATHS, Publish
+from auditflow.telemetry import metrics
+
+App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+
+
+def build(publish: Publish, status: Status, check: probes.Check) -> App:
+    """Build the ASGI app. Publish calls never enter FastAPI, which would cost more than accepting an event."""
+    behind = operations(status, check)
+
+    async def front_door(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and scope["path"] in PATHS:
+            await publish(scope, receive, send)
+        else:
+            await behind(scope, receive, send)
+
+    return front_door
+
+
+def operations(status: Status, check: probes.Check) -> FastAPI:
+    """Build everything but publishing, which is in the OpenAPI document all the same."""
+    app = FastAPI(
+        title="AuditFlow",
+        version=__version__,
+        summary="Publish audit events; see what became of them.",
+        openapi_tags=[{"name": "publish"}, {"name": "operate"}, {"name": "probes"}],
+    )
+    app.include_router(probes.router("ingest", check))
+    problems.install(app)
+    pipelines = CollectorRegistry()
+    pipelines.register(PipelineCollector(status))
+
+    @app.get(
+        "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
+    )
+    def read_status() -> dict[str, Any]:
+        return {"pipelines": status.pipelines(), "journal": status.journal()}
+
+    @app.get("/metrics", tags=["operate"], summary="Prometheus metrics")
+    def read_metrics() -> Response:
+        text = generate_latest(metrics.REGISTRY) + generate_latest(pipelines)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    _document_publish(app)
+    return app
+
+
+def _document_publish(app: FastAPI) -> None:
+    """Put the publish call, which FastAPI does not serve, into the OpenAPI document."""
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        document["paths"].update({path: {"post": OPERATION} for path in sorted(PATHS)})
+        document.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this as the way to extend it

@@ -1,0 +1,56 @@
+"""Error answers of everything but publishing, in the same shape: code, message, timestamp, traceId."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from auditflow.ingest.decode import now_rfc3339
+from auditflow.ingest.publish import correlation
+
+_log = logging.getLogger(__name__)
+
+_CODES: Final = {
+    404: "NOT_FOUND",
+    403: "FORBIDDEN",
+    401: "UNAUTHORIZED",
+    500: "INTERNAL_ERROR",
+    503: "UNAVAILABLE",
+}
+
+_NO_OBJECT: Final = "The body must be a JSON object, sent with Content-Type: application/json"
+
+
+def problem(
+    request: Request, status: int, code: str, message: str, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    """Build an error answer; `more` adds members such as `hint`."""
+    trace_id = correlation(request.headers.get("x-correlation-id", "").encode("latin-1"))
+    body = {"code": code, "message": message, "timestamp": now_rfc3339(), "traceId": trace_id, **more}
+    return JSONResponse(body, status, {"X-Correlation-ID": trace_id, **(headers or {})})
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the app answer in that shape, without a trace of the code."""
+
+    @app.exception_handler(HTTPException)
+    def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        code = _CODES.get(error.status_code, "VALIDATION_ERROR")
+        return problem(request, error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    def of_validation(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"] if part != "body")
+        message = _NO_OBJECT if first["type"] == "json_invalid" or not where else f"{where}: {first['msg']}"
+        return problem(request, 400, "VALIDATION_ERROR", message)
+
+    @app.exception_handler(Exception)
+    def of_fault(request: Request, error: Exception) -> JSONResponse:
+        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return problem(request, 500, "INTERNAL_ERROR", "Something went wrong")

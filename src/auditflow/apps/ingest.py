@@ -1,0 +1,77 @@
+"""The ingest role: HTTP on 8080 in front of the journal, which it alone writes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from typing import Final
+
+from auditflow.api import ingest_app
+from auditflow.api.status import Status
+from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.lifecycle import stop_requested
+from auditflow.apps.server import Server
+from auditflow.config import Config
+from auditflow.ingest.limits import Limits
+from auditflow.ingest.publish import Publish
+from auditflow.journal import Journal, Ledger
+from auditflow.journal.ledger import SqliteLedger
+from auditflow.journal.sqlite import SqliteJournal
+
+EVICT_SECONDS: Final = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+async def run(config: Config, directory: DataDirectory, listener: socket.socket) -> None:
+    """Serve until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
+    stopping = stop_requested()
+    journal, ledger = _open(config, directory)
+    publish = Publish(journal, _limits(config))
+    app = ingest_app.build(publish, Status(journal, ledger, time.time), publish.unavailable)
+    server = Server(app, config.server.shutdown_timeout)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(server.run_on(listener))
+            evicting = tasks.create_task(_evict(journal, ledger))
+            _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
+            await stopping.wait()
+            server.stop()
+            await serving
+            evicting.cancel()
+    finally:
+        journal.close()
+        ledger.close()
+
+
+def _open(config: Config, directory: DataDirectory) -> tuple[SqliteJournal, SqliteLedger]:
+    """Open both stores, mending what is damaged, and enter the pipelines before any event is accepted."""
+    ledger = SqliteLedger(directory.ledger)
+    journal = SqliteJournal(
+        directory.journal,
+        max_size=config.journal.max_size,
+        retention=config.journal.retention,
+        dedup_window=config.journal.dedup_window,
+        floor=max((account.progress.end() for account in ledger.accounts()), default=1),
+    )
+    enabled = [pipeline.name for pipeline in config.pipelines if pipeline.enabled]
+    ledger.register(enabled, journal.head(), journal.oldest())
+    return journal, ledger
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        request_bytes=config.server.max_request_bytes,
+        event_bytes=config.server.max_event_bytes,
+        request_events=config.server.max_request_events,
+    )
+
+
+async def _evict(journal: Journal, ledger: Ledger) -> None:
+    """Evict, now and again, what every pipeline has done with and retention no longer keeps."""
+    while True:
+        finished = ledger.finished()
+        journal.evict(journal.head() if finished is None else finished, int(time.time() * 1000))
+        await asyncio.sleep(EVICT_SECONDS)

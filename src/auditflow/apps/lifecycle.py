@@ -1,0 +1,39 @@
+"""How a role process lives: what it is handed at start, when it stops, what its exit status says."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Final
+
+SUPERVISED: Final = "AUDITFLOW_SUPERVISED"
+"""Set by the supervisor for its children, whose standard input is a pipe that ends with it."""
+LISTENER: Final = "AUDITFLOW_LISTENER"
+"""File descriptor of the listening socket that the supervisor hands to its child."""
+GO: Final = b"go\n"
+"""What the supervisor writes to a role's standard input when it may begin its work."""
+EXIT_DAMAGED: Final = 75
+"""The data directory was found damaged: both roles have to start again, so that it is mended."""
+
+
+def may_begin() -> bool:
+    """Wait for the supervisor's word, if there is one; False when it has died instead."""
+    return not os.environ.get(SUPERVISED) or os.read(sys.stdin.fileno(), len(GO)) == GO
+
+
+def stop_requested() -> asyncio.Event:
+    """Give an event that is set on SIGTERM, SIGINT, or when the supervisor has died."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    if os.environ.get(SUPERVISED):
+        loop.add_reader(sys.stdin.fileno(), _supervisor_gone, loop, stopping)
+    return stopping
+
+
+def _supervisor_gone(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    loop.remove_reader(sys.stdin.fileno())
+    stopping.set()

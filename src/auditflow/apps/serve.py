@@ -1,0 +1,102 @@
+"""`auditflow serve`: both roles under a supervisor, or one role alone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, may_begin
+from auditflow.apps.server import adopt, bind
+from auditflow.apps.supervisor import KILL_SECONDS, Role, supervise
+from auditflow.config import Config
+from auditflow.errors import AuditFlowError, JournalDamaged
+from auditflow.plugins import Catalogue
+
+RoleName = Literal["all", "ingest", "delivery"]
+DATA_DIRECTORY: Final = Path("auditflow-data")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What `serve` was asked for: the configuration, with what the command line says in place of it."""
+
+    config: Config
+    catalogue: Catalogue
+    data_dir: Path | None
+    command: list[str]
+    """Command line that starts this again; a role is chosen by adding ``--role NAME``."""
+
+    @property
+    def directory(self) -> DataDirectory:
+        """Where the data is: the command line's, the configuration's, or `auditflow-data` here."""
+        return DataDirectory(self.data_dir or self.config.journal.path or DATA_DIRECTORY)
+
+
+def serve(start: Start, role: RoleName) -> int:
+    """Run until stopped; give the exit status. Raises AuditFlowError when it cannot start."""
+    directory = start.directory
+    directory.prepare()
+    if role == "all":
+        return _serve_all(start, directory)
+    if not os.environ.get(SUPERVISED):  # else the supervisor has locked it for us
+        directory.lock(role)
+    if role == "ingest":
+        from auditflow.apps import ingest
+
+        listener = _listener(start.config.server.host, start.config.server.port, "--port")
+        return _run(lambda: ingest.run(start.config, directory, listener))
+    from auditflow.apps import delivery
+
+    listener = _listener(start.config.server.sink_host, start.config.server.sink_port, "--sink-port")
+    return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener))
+
+
+def _serve_all(start: Start, directory: DataDirectory) -> int:
+    server = start.config.server
+    finishing = server.shutdown_timeout + KILL_SECONDS
+    locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
+    listeners = {
+        "ingest": bind(server.host, server.port, "--port"),
+        "delivery": bind(server.sink_host, server.sink_port, "--sink-port"),
+    }
+    ingest, delivery = (
+        Role(name, [*start.command, "--role", name], listeners[name], locks[name]) for name in locks
+    )
+    return _run(lambda: supervise(ingest, delivery, server.shutdown_timeout))
+
+
+def _listener(host: str, port: int, flag: str) -> socket.socket:
+    inherited = os.environ.get(LISTENER)
+    return adopt(int(inherited)) if inherited else bind(host, port, flag)
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
+    """Run the event loop; turn what ends it into an exit status and one clear log line."""
+    import uvloop
+
+    status = 0
+    if not may_begin():
+        return status
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            status = runner.run(main()) or 0
+    except* JournalDamaged as group:
+        _log.error("%s", _only(group).explained())
+        status = EXIT_DAMAGED
+    except* AuditFlowError as group:
+        raise _only(group) from None
+    return status
+
+
+def _only(group: BaseExceptionGroup[AuditFlowError]) -> AuditFlowError:
+    error = group.exceptions[0]
+    return _only(error) if isinstance(error, BaseExceptionGroup) else error

@@ -1,0 +1,76 @@
+"""An HTTP server inside our own event loop, on a socket that was bound before anything started."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Iterator
+from typing import Any, Final
+
+import uvicorn
+
+from auditflow.errors import AddressInUse, AddressUnusable
+
+BACKLOG: Final = 2048
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than the idle time of usual load balancers (60 s), so that they close first and no request is lost."""
+
+_PORT_REASONS: Final = {errno.EADDRINUSE: "the port is in use", errno.EACCES: "the port needs more rights"}
+
+
+def bind(host: str, port: int, flag: str) -> socket.socket:
+    """Bind a listening socket; port 0 takes a free one.
+
+    Raises AddressInUse or AddressUnusable, which name the flag to change; `flag` is the port's.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with contextlib.ExitStack() as undo:
+            listener = undo.enter_context(socket.socket(family, kind, proto))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            undo.pop_all()  # all went well: it stays open
+    except (OSError, UnicodeError) as error:  # UnicodeError: what cannot be a name of a host
+        if reason := _PORT_REASONS.get(getattr(error, "errno", 0)):
+            raise AddressInUse(host=host, port=port, reason=reason, flag=flag) from None
+        reason = getattr(error, "strerror", "") or "it is not an address"
+        raise AddressUnusable(host=host, reason=reason, flag=flag.replace("port", "host")) from None
+    return listener
+
+
+def adopt(descriptor: int) -> socket.socket:
+    """Take over a listening socket that a parent process has bound."""
+    return socket.socket(fileno=descriptor)
+
+
+class Server(uvicorn.Server):
+    """uvicorn without its signal handling: the process decides when to stop."""
+
+    def __init__(self, app: Any, shutdown_seconds: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                lifespan="off",
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
+                backlog=BACKLOG,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process."""
+        yield
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until `stop`, then finish the requests in flight."""
+        await self.serve(sockets=[listener])
+
+    def stop(self) -> None:
+        """Accept no more and end once the requests in flight are answered."""
+        self.should_exit = True

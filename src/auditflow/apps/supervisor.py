@@ -1,0 +1,175 @@
+"""Runs both roles as processes of their own and keeps them running.
+
+The supervisor binds the sockets, so that a role that dies and starts again loses no connection that was
+waiting, and holds one end of a pipe whose other end is each role's standard input, so that no role outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from auditflow.apps.lifecycle import EXIT_DAMAGED, GO, LISTENER, SUPERVISED, stop_requested
+
+STABLE_SECONDS: Final = 30.0
+"""A role that has run this long starts again at once when it ends; a shorter one waits, longer each time."""
+PAUSE_CAP_SECONDS: Final = 10.0
+KILL_SECONDS: Final = 5.0
+"""How long beyond the shutdown timeout a role may take before it is killed."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Role:
+    """A role process: its name, its command, the socket it listens on, its lock on the data directory."""
+
+    name: str
+    command: Sequence[str]
+    listener: socket.socket
+    lock: int
+    process: asyncio.subprocess.Process | None = None
+    failures: int = 0
+    started: float = field(default=0.0)
+
+    async def start(self, *, hold: bool = False) -> asyncio.subprocess.Process:
+        """Start the process. With `hold` it loads its code and waits for `release` before it touches the data."""
+        descriptor = self.listener.fileno()
+        environment = os.environ | {SUPERVISED: "1", LISTENER: str(descriptor)}
+        self.started = time.monotonic()
+        self.process = await asyncio.create_subprocess_exec(
+            *self.command, stdin=asyncio.subprocess.PIPE, pass_fds=[descriptor, self.lock], env=environment
+        )
+        if not hold:
+            self.release()
+        return self.process
+
+    def release(self) -> None:
+        """Let a process that is held go on."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.write(GO)
+
+    def terminate(self) -> None:
+        """Ask the process to stop, if it runs."""
+        if self.process is not None and self.process.returncode is None:
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End the process, if it runs still."""
+        if self.process is not None and self.process.returncode is None:
+            _log.error("%s has not stopped in time and is killed", self.name)
+            self.process.kill()
+
+    def pause(self) -> float:
+        """Give the seconds to wait before starting again."""
+        stable = time.monotonic() - self.started > STABLE_SECONDS
+        self.failures = 0 if stable else self.failures + 1
+        return 0.0 if stable else min(PAUSE_CAP_SECONDS, 0.1 * 2**self.failures)
+
+
+async def supervise(ingest: Role, delivery: Role, shutdown_seconds: float) -> int:
+    """Run both roles until a signal; give the exit status.
+
+    Delivery begins when ingest is ready, because ingest mends the data directory and enters the pipelines in
+    the ledger. When a role finds the directory damaged, both begin anew. A role that cannot start at all has
+    said why: then everything ends with its status.
+    """
+    stopping = stop_requested()
+    roles = (ingest, delivery)
+    while True:
+        status = await _start(roles, stopping)
+        ending = asyncio.Event()
+        keepers = [asyncio.create_task(_keep(role, ending)) for role in roles] if status is None else []
+        if keepers:
+            told = asyncio.create_task(stopping.wait())
+            damaged = asyncio.create_task(ending.wait())
+            await asyncio.wait([told, damaged], return_when=asyncio.FIRST_COMPLETED)
+            status = EXIT_DAMAGED
+            ending.set()
+        _log.info("stopping: requests and deliveries under way are finished")
+        await _stop(roles, keepers, shutdown_seconds)
+        if stopping.is_set():
+            return 0
+        if status != EXIT_DAMAGED:
+            return status or 1
+        with contextlib.suppress(TimeoutError):  # not at once, should the damage come back each time
+            await asyncio.wait_for(stopping.wait(), ingest.pause())
+
+
+async def _start(roles: Sequence[Role], stopping: asyncio.Event) -> int | None:
+    """Start the roles, each when the one before is ready; give an exit status if one fails or all are to stop."""
+    processes = [await role.start(hold=True) for role in roles]  # loading their code is most of the time
+    for role, process in zip(roles, processes, strict=True):
+        role.release()
+        if not await _ready(role, process, stopping):
+            return process.returncode or 1
+    host, port = roles[0].listener.getsockname()[:2]
+    _log.info(
+        "ready: publish to http://%s:%s/audit/publish, see http://%s:%s/api/v1/status", host, port, host, port
+    )
+    return None
+
+
+async def _keep(role: Role, ending: asyncio.Event) -> None:
+    """Start the role again whenever it ends, until everything ends; damage makes everything end."""
+    while role.process is not None:
+        status = await role.process.wait()
+        if status == EXIT_DAMAGED:
+            ending.set()
+        if ending.is_set():
+            return
+        pause = role.pause()
+        _log.error("%s ended with status %s; it starts again in %.1f s", role.name, status, pause)
+        try:
+            await asyncio.wait_for(ending.wait(), pause)
+        except TimeoutError:
+            await role.start()
+        if ending.is_set():
+            role.terminate()  # it has started this moment and was not asked to stop with the other
+
+
+async def _ready(role: Role, process: asyncio.subprocess.Process, stopping: asyncio.Event) -> bool:
+    """Wait until the role answers on its socket; False when it ends first, or everything is to stop.
+
+    However long it takes: mending a large journal takes minutes, and giving up would begin it anew.
+    """
+    while process.returncode is None and not stopping.is_set():
+        if await _answers(role.listener):
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
+async def _answers(listener: socket.socket) -> bool:
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    try:
+        async with asyncio.timeout(1.0):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            answer = await reader.readline()
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return b" 200 " in answer
+
+
+async def _stop(
+    roles: Sequence[Role], keepers: Sequence[asyncio.Task[None]], shutdown_seconds: float
+) -> None:
+    """Ask every role to stop; kill what has not ended in time."""
+    for role in roles:
+        role.terminate()
+    ends = [asyncio.create_task(role.process.wait()) for role in roles if role.process is not None]
+    _, late = await asyncio.wait([*ends, *keepers], timeout=shutdown_seconds + KILL_SECONDS)
+    for role in roles:
+        role.kill()
+    if late:
+        await asyncio.wait(late)

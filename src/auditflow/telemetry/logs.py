@@ -1,0 +1,49 @@
+"""Log lines: one per fact, as text for people or JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from typing import Literal
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(level: str, style: Literal["text", "json"], role: str) -> None:
+    """Send all logging to standard error. `role` names the process on every line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json(role) if style == "json" else _Text(role))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # botocore logs a traceback for every credential it cannot renew; the outcome says it in a sentence
+    logging.getLogger("botocore.credentials").setLevel(max(logging.getLogger().level, logging.ERROR))
+    for noisy in ("uvicorn", "httpx2", "httpcore2", "urllib3", "botocore", "boto3", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+class _Text(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+    def __init__(self, role: str) -> None:
+        super().__init__(
+            f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {role:<9} %(message)s", "%Y-%m-%dT%H:%M:%S"
+        )
+
+
+class _Json(logging.Formatter):
+    def __init__(self, role: str) -> None:
+        super().__init__()
+        self._role = role
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": round(record.created, 3),
+            "level": record.levelname.lower(),
+            "role": self._role,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)

@@ -1,0 +1,24 @@
+"""Prometheus metrics of the ingest process, declared once.
+
+Per-pipeline figures are not counted a second time here: `auditflow.api.metrics` reads them from the ledger.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter
+
+REGISTRY = CollectorRegistry()
+
+PUBLISH_REQUESTS = Counter(
+    "auditflow_publish_requests", "Publish calls answered, by HTTP status.", ["status"], registry=REGISTRY
+)
+EVENTS = Counter(
+    "auditflow_ingest_events",
+    "Events received: accepted, duplicate, rejected.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+
+for _outcome in ("accepted", "duplicate", "rejected"):
+    EVENTS.labels(_outcome)  # a counter that is 0 is there to be seen
+PUBLISH_REQUESTS.labels("200")

@@ -1,0 +1,61 @@
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from auditflow.apps import data_directory
+from auditflow.apps.lifecycle import EXIT_DAMAGED
+from auditflow.apps.serve import Start, _run, serve
+from auditflow.apps.server import bind
+from auditflow.config import Config
+from auditflow.errors import AddressInUse, DataDirectoryInUse, JournalDamaged, PluginNotFound
+from auditflow.plugins import discover
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    return Start(
+        Config.model_validate({"server": {"port": 0, "sink-port": 0}}), discover(), tmp_path, ["false"]
+    )
+
+
+def test_the_data_directory_is_that_of_the_command_line_then_of_the_file_then_one_here(start, tmp_path):
+    elsewhere = replace(start, config=Config.model_validate({"journal": {"path": "/srv/audit"}}))
+    assert elsewhere.directory.path == tmp_path
+    assert replace(elsewhere, data_dir=None).directory.path == Path("/srv/audit")
+    assert replace(start, data_dir=None).directory.path == Path("auditflow-data")
+
+
+def test_a_busy_port_is_known_before_anything_starts_and_names_its_flag(start):
+    with bind("127.0.0.1", 0, "") as busy:
+        server = start.config.server.model_copy(update={"port": busy.getsockname()[1]})
+        with pytest.raises(AddressInUse) as caught:
+            serve(replace(start, config=start.config.model_copy(update={"server": server})), "all")
+    assert "with --port" in caught.value.hint
+
+
+def test_a_second_one_over_the_same_data_is_refused(start, monkeypatch):
+    monkeypatch.setattr(data_directory, "LOCK_SECONDS", 0.05)
+    lock = start.directory.lock("delivery")
+    with pytest.raises(DataDirectoryInUse):
+        serve(start, "all")
+    os.close(lock)
+
+
+async def _end(*errors: Exception) -> None:
+    if errors:
+        raise ExceptionGroup("tasks", list(errors)) if len(errors) == 1 else errors[0]
+
+
+def test_the_exit_status_says_that_the_data_is_damaged(caplog):
+    damaged = JournalDamaged(path="journal.sqlite", reason="a page is torn")
+    assert _run(lambda: _end(damaged)) == EXIT_DAMAGED
+    assert "a page is torn" in caplog.text
+    assert "Restart AuditFlow" in caplog.text
+    assert _run(_end) == 0
+
+
+def test_an_error_out_of_a_task_is_told_without_its_group():
+    with pytest.raises(PluginNotFound, match="no sink named 'x'"):
+        _run(lambda: _end(PluginNotFound(kind="sink", name="x", suggestion="")))

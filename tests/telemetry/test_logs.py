@@ -1,0 +1,51 @@
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+SCRIPT = """
+import logging, sys
+from auditflow.telemetry import logs
+
+logs.configure({level!r}, {style!r}, "ingest")
+logging.getLogger("auditflow.x").debug("fine print")
+logging.getLogger("auditflow.x").info("%s events", 3)
+logging.getLogger("uvicorn.error").info("chatter")
+logging.getLogger("botocore.credentials").warning("a traceback of every renewal")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("auditflow.x").exception("it failed")
+"""
+
+
+def lines(level: str, style: str) -> list[str]:
+    script = SCRIPT.format(level=level, style=style)
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert answer.stdout == ""
+    return answer.stderr.splitlines()
+
+
+def test_text_lines_say_when_how_grave_and_which_process():
+    first, second, *trace = lines("info", "text")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    ingest    3 events", first)
+    assert second.endswith("ERROR   ingest    it failed")
+    assert trace[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_json_lines_are_one_object_each_with_the_exception_inside():
+    first, second = map(json.loads, lines("info", "json"))
+    assert first.pop("time") > 1.7e9
+    assert first == {"level": "info", "role": "ingest", "logger": "auditflow.x", "message": "3 events"}
+    assert "ZeroDivisionError" in second["exception"]
+
+
+@pytest.mark.parametrize(("level", "count"), [("debug", 3), ("info", 2), ("warning", 1), ("error", 1)])
+def test_the_level_decides_what_is_logged_and_libraries_stay_quiet(level, count):
+    found = [json.loads(line) for line in lines(level, "json")]
+    ours = [line for line in found if line["logger"] == "auditflow.x"]
+    assert len(ours) == count
+    assert not [line for line in found if line["logger"] == "botocore.credentials"]
+    assert ours == found
