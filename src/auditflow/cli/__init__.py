@@ -1,0 +1,57 @@
+"""The command line: one command or group of commands per file, its name is the file's name.
+
+A command's file imports nothing heavy outside its function, so that ``auditflow --help`` answers at once.
+"""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Final
+
+import typer
+
+from auditflow import __version__
+from auditflow.cli._output import Exit, show_error
+from auditflow.errors import AuditFlowError
+
+COMMANDS: Final = ("serve", "publish", "status", "check", "explain", "doctor", "schema", "sinks", "demo")
+"""In the order of the help. Each is a module of this package with a function `run`."""
+GROUPS: Final = ("aws",)
+"""Commands with commands of their own. Each is a module of this package with a typer application `group`."""
+
+app = typer.Typer(
+    name="auditflow",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich takes longer than all the rest of the help
+)
+
+for _command in COMMANDS:
+    app.command(_command)(import_module(f"{__name__}.{_command}").run)
+for _group in GROUPS:
+    app.add_typer(import_module(f"{__name__}.{_group}").group, name=_group)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"auditflow {__version__}")
+        raise typer.Exit(Exit.FINE)
+
+
+@app.callback()
+def _auditflow(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Publish an audit event once, route it anywhere, lose nothing, and prove it."""
+
+
+def main() -> None:
+    """Run the command line. What goes wrong on purpose is shown as message and hint, without a traceback."""
+    try:
+        app()
+    except AuditFlowError as error:
+        show_error(error)
+        sys.exit(Exit.FAILED)

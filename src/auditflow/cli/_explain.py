@@ -1,0 +1,155 @@
+"""Works out what every pipeline makes of one event, with the code that does it in delivery."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import uuid_utils
+
+from auditflow.apps.delivery import decide_of
+from auditflow.cli._explain_cloudwatch import placed, placed_as_text
+from auditflow.config import Config, PipelineConfig
+from auditflow.errors import UnreadableEvents
+from auditflow.foreign import printable
+from auditflow.ingest.decode import decode, now_rfc3339
+from auditflow.ingest.limits import Limits
+from auditflow.pipelines.condition import Condition, Rule, compile_condition, reader
+from auditflow.pipelines.sample import keeps
+from auditflow.plugins import Catalogue
+from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
+
+_SHOWN: Final = 2_000
+"""Characters of a value or message in text; JSON has them whole."""
+_BOM: Final = b"\xef\xbb\xbf"
+
+Explained = dict[str, Any]
+
+
+def read(source: Path) -> bytes:
+    """Read the event's bytes; `-` is standard input. Raises UnreadableEvents."""
+    try:
+        raw = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+    except OSError as error:
+        raise UnreadableEvents(source=source, reason=error.strerror or error) from None
+    return raw.removeprefix(_BOM).strip()
+
+
+def explain(raw: bytes, config: Config, catalogue: Catalogue) -> Explained:
+    """Explain an event. Raises InvalidRequest, which says what a publish call would answer."""
+    limits = Limits(event_bytes=config.server.max_event_bytes)
+    decoded = decode([raw], received_at=now_rfc3339(), correlation_id=str(uuid_utils.uuid7()), limits=limits)
+    if decoded.rejected:
+        raise decoded.rejected[0].error
+    (event,), (event_id,) = decoded.batch.events, decoded.batch.ids
+    return {
+        "eventId": event_id,
+        "eventIdGiven": bool(decoded.batch.supplied),
+        "pipelines": [_pipeline(event, pipeline, catalogue) for pipeline in config.pipelines],
+    }
+
+
+def _pipeline(event: bytes, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
+    fields = msgspec.json.decode(event)
+    condition = pipeline.condition or Condition()
+    kept = keeps(pipeline.sample)(fields["eventId"])
+    explained: Explained = {
+        "name": pipeline.name,
+        "enabled": pipeline.enabled,
+        "result": "no-match",
+        "reason": "",
+        "match": condition.match,
+        "rules": [_rule(rule, fields) for rule in condition.rules],
+        "sample": {"rate": pipeline.sample, "kept": kept},
+        "transformers": [each.name for each in pipeline.transformers],
+        "sink": pipeline.sink.name,
+        "messages": [],
+    }
+    if not compile_condition(condition)(fields):
+        return explained
+    if not kept:
+        return explained | {"result": "sampled-out"}
+    return explained | _decided(event, pipeline, catalogue)
+
+
+def _decided(event: bytes, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
+    decided = decide_of(pipeline, catalogue)([1], [event])
+    if decided.failed:
+        return {"result": "transformer-failed", "reason": decided.failed[0][2]}
+    messages = [_message(each, pipeline) for each in decided.events]
+    return {"result": "taken" if messages else "dropped-by-transformer", "messages": messages}
+
+
+def _rule(rule: Rule, fields: dict[str, Any]) -> Explained:
+    return {
+        "field": rule.field,
+        "operator": rule.operator,
+        "expected": list(rule.value) if isinstance(rule.value, tuple) else rule.value,
+        "found": reader(rule.field)(fields),
+        "holds": compile_condition(Condition(rules=(rule,)))(fields),
+    }
+
+
+def _message(event: bytes, pipeline: PipelineConfig) -> Explained:
+    properties = pipeline.sink.properties
+    place = placed(event, properties) if isinstance(properties, CloudWatchProperties) else None
+    return {"message": event.decode(), "bytes": len(event), "cloudwatch": place}
+
+
+_RESULTS: Final = {
+    "taken": "takes it",
+    "no-match": "does not take it: its condition does not hold",
+    "sampled-out": "does not take it: sampled out",
+    "transformer-failed": "dead-letters it: a transformer fails",
+    "dropped-by-transformer": "does not deliver it: a transformer drops it",
+}
+
+
+def as_text(explained: Explained) -> str:
+    """Write an explanation for people."""
+    made = "" if explained["eventIdGiven"] else ", made for this run: sampling by it differs each time"
+    lines = [f"event {explained['eventId']}{made}"]
+    for pipeline in explained["pipelines"]:
+        disabled = "" if pipeline["enabled"] else "disabled; if it were not, it "
+        lines += ["", f"{pipeline['name']}: {disabled}{_RESULTS[pipeline['result']]}"]
+        lines += [f"  {line}" for line in _details(pipeline)]
+    if not explained["pipelines"]:
+        lines.append("no pipelines are configured")
+    return "\n".join(lines)
+
+
+def _details(pipeline: Explained) -> Iterator[str]:
+    if pipeline["rules"]:
+        yield f"condition, {pipeline['match']} of:"
+        for rule in pipeline["rules"]:
+            yield f"  {'yes' if rule['holds'] else 'no ':3}  {_rule_as_text(rule)}"
+    else:
+        yield "condition: none, every event"
+    if pipeline["sample"]["rate"] < 1:
+        kept = "in" if pipeline["sample"]["kept"] else "out"
+        yield f"sample {pipeline['sample']['rate']:g}: this event id is {kept}"
+    yield f"transformers: {', '.join(pipeline['transformers'])}"
+    if pipeline["reason"]:
+        yield f"reason: {pipeline['reason']}"
+    for message in pipeline["messages"]:
+        yield f"message, {message['bytes']:,} bytes: {_cut(message['message'])}"
+        if message["cloudwatch"]:
+            yield from placed_as_text(message["cloudwatch"])
+        else:
+            yield f"sink: {pipeline['sink']}"
+
+
+def _rule_as_text(rule: Explained) -> str:
+    found = "nothing" if rule["found"] is None else _value(rule["found"])
+    expected = "" if rule["expected"] is None else f" {_value(rule['expected'])}"
+    return f"{rule['field']} {rule['operator']}{expected}; found {found}"
+
+
+def _value(value: Any) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False))
+
+
+def _cut(text: str) -> str:
+    return printable(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]} …")

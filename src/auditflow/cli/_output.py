@@ -1,0 +1,67 @@
+"""How commands answer: exit codes, tables, JSON, errors."""
+
+import json
+from collections.abc import Iterable, Sequence
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from auditflow.errors import AuditFlowError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_UNBOUNDED: Final = 100_000
+
+
+class Exit(IntEnum):
+    """Exit codes of every command."""
+
+    FINE = 0
+    FAILED = 1
+    """Problems were found, or the operation failed."""
+    USAGE = 2
+    """The command line itself is wrong; typer uses this code too."""
+
+
+class Format(StrEnum):
+    """How a command prints its answer."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def show_json(data: Any) -> None:
+    """Print data for programs."""
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table, its first column never folded."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold", no_wrap=header == headers[0])
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console().print(table)
+
+
+def console() -> "Console":
+    """Give a console as wide as the terminal; a pipe or file gets lines of any length, nothing folded or cut."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = _UNBOUNDED
+    return console
+
+
+def show_error(error: AuditFlowError) -> None:
+    """Print message and hint where errors go."""
+    typer.echo(f"auditflow: {error}", err=True)
+    if error.hint:
+        typer.echo(f"hint: {error.hint}", err=True)

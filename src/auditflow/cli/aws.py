@@ -1,0 +1,193 @@
+"""``auditflow aws …``: what pipelines need from AWS, and what they put there. Each command is a function of `group`."""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from auditflow.cli._options import ConfigOption, FormatOption, PluginsOption
+from auditflow.cli._output import Exit, Format, show_json, show_table
+
+if TYPE_CHECKING:
+    from auditflow.sinks._cloudwatch_policy import Document
+
+group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Tools for CloudWatch Logs.")
+
+_TITLES: Final = {
+    "permissions": "permissions policy of",
+    "trust": "trust policy of",
+    "key": "statement for the key policy of",
+    "service-account": "service account for",
+}
+
+AccountOption = Annotated[
+    str,
+    typer.Option(
+        envvar="AUDITFLOW_ACCOUNT",
+        metavar="ID",
+        help="AWS account that AuditFlow runs in, 12 digits: policies then name it.",
+        show_default=False,
+    ),
+]
+
+PipelineOption = Annotated[
+    str,
+    typer.Option(
+        envvar="AUDITFLOW_PIPELINE",
+        metavar="NAME",
+        help="Read the log groups of this pipeline alone.",
+        show_default="all",
+    ),
+]
+SinceOption = Annotated[
+    str,
+    typer.Option(
+        envvar="AUDITFLOW_SINCE", metavar="TIME", help="Begin: an age (30m, 7d) or a time in ISO 8601."
+    ),
+]
+
+
+@group.callback()
+def _aws() -> None:
+    """Keep `auditflow aws` a group, however few commands it has."""
+
+
+@group.command("policy")
+def policy(
+    config: ConfigOption = Path("auditflow.yaml"),
+    account: AccountOption = "",
+    plugins: PluginsOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
+) -> None:
+    """Print the smallest IAM policies that the configured pipelines need, per account."""
+    from auditflow.cli._configuration import deliveries, load
+    from auditflow.sinks._cloudwatch_policy import documents
+
+    if account and not (account.isdecimal() and len(account) == 12):  # noqa: PLR2004 - see the help
+        raise typer.BadParameter("an AWS account has 12 digits", param_hint="--account")
+    loaded, _ = load(config, plugins)
+    written = documents(deliveries(loaded), account)
+    if format is Format.JSON:
+        show_json({"documents": [asdict(document) for document in written]})
+        return
+    if not written:
+        typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink")
+        raise typer.Exit(Exit.FINE)
+    typer.echo("\n".join(_as_text(written, account)))
+
+
+@group.command("query")
+def query(  # noqa: PLR0913, PLR0917 - one parameter per option
+    asked: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|QUERY",
+            help="latest, actors, failures, duplicates, or a query in the language of Logs Insights.",
+        ),
+    ] = "latest",
+    config: ConfigOption = Path("auditflow.yaml"),
+    pipeline: PipelineOption = "",
+    since: SinceOption = "1h",
+    until: Annotated[
+        str, typer.Option(envvar="AUDITFLOW_UNTIL", metavar="TIME", help="End: now, an age or a time.")
+    ] = "now",
+    limit: Annotated[
+        int, typer.Option(envvar="AUDITFLOW_LIMIT", min=1, max=10_000, help="Rows to show.")
+    ] = 50,
+    plugins: PluginsOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
+) -> None:
+    """Search the log groups of the configured pipelines with CloudWatch Logs Insights."""
+    from auditflow.cli import _aws_logs, _aws_query
+    from auditflow.cli._configuration import deliveries, load
+
+    question = _aws_query.question(asked)
+    begin, end = _aws_logs.moment(since, "--since"), _aws_logs.moment(until, "--until")
+    if begin >= end:
+        raise typer.BadParameter("it is not before --until", param_hint="--since")
+    loaded, _ = load(config, plugins)
+    those = _aws_logs.chosen(deliveries(loaded), pipeline)
+    with _aws_logs.sources(those) as sources:
+        found = _aws_query.ask(sources, question, begin, end, limit)
+    if format is Format.JSON:
+        typer.echo(json.dumps(found, indent=2))  # in ASCII: half a surrogate pair cannot be printed otherwise
+    elif not those:
+        typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink")
+    elif found["rows"]:
+        names = _aws_query.columns(found["rows"])
+        cells = ([_aws_logs.safe(row.get(name, "")) for name in names] for row in found["rows"])
+        show_table([_aws_logs.safe(name) for name in names], cells)
+    else:
+        typer.echo(
+            f"nothing found in {len(found['logGroups'])} log groups, {found['scanned']:,} records scanned"
+        )
+
+
+@group.command("tail")
+def tail(  # noqa: PLR0913, PLR0917 - one parameter per option
+    config: ConfigOption = Path("auditflow.yaml"),
+    pipeline: PipelineOption = "",
+    since: SinceOption = "10m",
+    containing: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            envvar="AUDITFLOW_FILTER",
+            metavar="TEXT",
+            help='Only events with this text, or that match a pattern such as { $.eventType = "a" }.',
+            show_default=False,
+        ),
+    ] = "",
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow/--no-follow",
+            envvar="AUDITFLOW_FOLLOW",
+            help="Go on until interrupted, or print and end.",
+        ),
+    ] = True,
+    plugins: PluginsOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
+) -> None:
+    """Print what arrives in the log groups of the configured pipelines."""
+    from auditflow.cli import _aws_logs, _aws_tail
+    from auditflow.cli._configuration import deliveries, load
+
+    begin = _aws_logs.moment(since, "--since")
+    loaded, _ = load(config, plugins)
+    those = _aws_logs.chosen(deliveries(loaded), pipeline)
+    if not those:
+        typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink", err=True)
+        return
+    write = _aws_tail.as_json if format is Format.JSON else _aws_tail.as_text
+    with suppress(KeyboardInterrupt), _aws_logs.sources(those) as sources:
+        for found in _aws_tail.tail(sources, begin, _aws_tail.pattern_of(containing), follow=follow):
+            typer.echo(write(found))
+
+
+def _as_text(written: list["Document"], account: str) -> list[str]:
+    from auditflow.sinks._cloudwatch_policy import UNKNOWN_ACCOUNT
+
+    lines = []
+    for owner in dict.fromkeys(document.account for document in written):
+        lines.append(f"# account {owner}" if owner != "*" else "# the account AuditFlow runs in")
+        for document in written:
+            if document.account == owner:
+                names = ", ".join(document.pipelines)
+                lines += ["", f"## {_TITLES[document.kind]} {document.belongs_to} (pipelines: {names})", ""]
+                lines.append(_content(document))
+        lines.append("")
+    if not account and UNKNOWN_ACCOUNT in "\n".join(lines):
+        lines.append(f"{UNKNOWN_ACCOUNT} is the account AuditFlow runs in: name it with --account.")
+    return lines
+
+
+def _content(document: "Document") -> str:
+    import yaml
+
+    if document.kind == "service-account":
+        return yaml.safe_dump(document.content, sort_keys=False).rstrip()
+    return json.dumps(document.content, indent=2)

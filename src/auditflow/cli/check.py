@@ -1,0 +1,68 @@
+"""``auditflow check``: say everything that is wrong with configuration files."""
+
+import os
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from auditflow.cli._options import FormatOption, PluginsOption
+from auditflow.cli._output import Exit, Format, show_json
+from auditflow.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from auditflow.plugins import Catalogue
+
+
+@dataclass
+class _Result:
+    file: Path
+    pipelines: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+
+def run(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            envvar="AUDITFLOW_CONFIG",
+            show_default="auditflow.yaml",
+            help="Configuration files; each is checked on its own.",
+        ),
+    ] = None,
+    plugins: PluginsOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
+) -> None:
+    """Check configuration files offline: all problems at once, then warnings, which are advice and fail nothing."""
+    from auditflow.plugins import discover
+
+    catalogue = discover(plugins) if plugins else None
+    results = [_check(file, catalogue) for file in files or [Path("auditflow.yaml")]]
+    if format is Format.JSON:
+        show_json({"files": [asdict(result) | {"file": str(result.file)} for result in results]})
+    else:
+        for result in results:
+            typer.echo(_as_text(result))
+    if any(result.problems for result in results):
+        raise typer.Exit(Exit.FAILED)
+
+
+def _check(file: Path, catalogue: "Catalogue | None") -> _Result:
+    from auditflow.config import advise, load
+
+    try:
+        config = load(file, os.environ, catalogue)
+    except ConfigError as error:
+        return _Result(file, problems=error.problems)
+    return _Result(file, len(config.pipelines), warnings=advise(config, file, os.environ))
+
+
+def _as_text(result: _Result) -> str:
+    if result.problems:
+        return "\n".join(str(problem) for problem in result.problems)
+    found = f"{result.file}: {result.pipelines} pipeline{'' if result.pipelines == 1 else 's'}, no problems"
+    warnings = (str(replace(each, message=f"warning: {each.message}")) for each in result.warnings)
+    return "\n".join([found, *warnings])

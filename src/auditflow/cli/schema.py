@@ -1,0 +1,14 @@
+"""``auditflow schema``: the JSON Schema of the configuration, for editors."""
+
+from auditflow.cli._options import PluginsOption
+from auditflow.cli._output import show_json
+
+
+def run(plugins: PluginsOption = None) -> None:
+    """Print the JSON Schema of auditflow.yaml, for editors."""
+    from auditflow.config import schema
+    from auditflow.plugins import discover
+
+    catalogue = discover(plugins)
+    catalogue.check_all()
+    show_json(schema(catalogue))

@@ -1,0 +1,93 @@
+"""``auditflow serve``: accept, keep, decide, deliver."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditflow.cli._options import ConfigOption, PluginsOption
+
+
+class RoleChoice(StrEnum):
+    """Which part of AuditFlow a process is."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    DELIVERY = "delivery"
+
+
+class LogLevel(StrEnum):
+    """How much is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """Log lines for people or for machines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="AUDITFLOW_DATA_DIR", help="Where accepted events are kept.", show_default="auditflow-data"
+    ),
+]
+HostOption = Annotated[str | None, typer.Option(envvar="AUDITFLOW_HOST", help="Address to listen on.")]
+PortOption = Annotated[
+    int | None,
+    typer.Option(
+        envvar="AUDITFLOW_PORT", min=0, max=65535, help="Port for publishing; 0 takes any free one."
+    ),
+]
+SinkHostOption = Annotated[
+    str | None, typer.Option(envvar="AUDITFLOW_SINK_HOST", help="Address of the sink service.")
+]
+SinkPortOption = Annotated[
+    int | None,
+    typer.Option(
+        envvar="AUDITFLOW_SINK_PORT", min=0, max=65535, help="Port of the sink service; 0 takes any free one."
+    ),
+]
+RoleOption = Annotated[
+    RoleChoice, typer.Option(envvar="AUDITFLOW_ROLE", help="Run everything, or one role alone.")
+]
+LevelOption = Annotated[LogLevel, typer.Option(envvar="AUDITFLOW_LOG_LEVEL", help="How much to log.")]
+LogFormatOption = Annotated[
+    LogFormat, typer.Option(envvar="AUDITFLOW_LOG_FORMAT", help="Log lines for people or for machines.")
+]
+
+
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option
+    config: ConfigOption = Path("auditflow.yaml"),
+    data_dir: DataDirOption = None,
+    host: HostOption = None,
+    port: PortOption = None,
+    sink_host: SinkHostOption = None,
+    sink_port: SinkPortOption = None,
+    plugins: PluginsOption = None,
+    role: RoleOption = RoleChoice.ALL,
+    log_level: LevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
+) -> None:
+    """Run AuditFlow: publishing on port 8080, delivery, and the sink service on port 8082."""
+    from auditflow.apps.serve import Start, serve
+    from auditflow.cli._configuration import load
+    from auditflow.telemetry import logs
+
+    logs.configure(log_level.value, log_format.value, "serve" if role is RoleChoice.ALL else role.value)
+    loaded, catalogue = load(config, plugins)
+    given = {"host": host, "port": port, "sink_host": sink_host, "sink_port": sink_port}
+    server = loaded.server.model_copy(
+        update={name: value for name, value in given.items() if value is not None}
+    )
+    command = [sys.executable, "-m", "auditflow", *sys.argv[1:]]
+    start = Start(loaded.model_copy(update={"server": server}), catalogue, data_dir, command)
+    raise typer.Exit(serve(start, role.value))

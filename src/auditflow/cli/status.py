@@ -1,0 +1,110 @@
+"""``auditflow status``: what became of the events, per pipeline."""
+
+import time
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from auditflow.cli._options import FormatOption, UrlOption
+from auditflow.cli._output import Format, console, show_json
+from auditflow.errors import ServerUnreachable
+
+
+def run(
+    url: UrlOption = "http://127.0.0.1:8080",
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", "-w", envvar="AUDITFLOW_WATCH", help="Keep the table up to date until interrupted."
+        ),
+    ] = False,
+    interval: Annotated[
+        float,
+        typer.Option(envvar="AUDITFLOW_INTERVAL", min=0.1, help="Seconds between two readings with --watch."),
+    ] = 1.0,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
+) -> None:
+    """Show every pipeline: its state, counts that balance, and its last error with what mends it."""
+    status = fetch(url)
+    if format is Format.JSON:
+        show_json(status)
+        return
+    if watch:
+        with suppress(KeyboardInterrupt):
+            _watch(url, status, interval)
+    else:
+        console().print(render(status))
+
+
+def _watch(url: str, status: dict[str, Any], interval: float) -> None:
+    """Show the status again and again; a server that is away just now is waited for."""
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(render(status), console=console(), auto_refresh=False) as live:
+        while True:
+            time.sleep(interval)
+            try:
+                seen = render(fetch(url))
+            except ServerUnreachable as error:
+                seen = Text(str(error), "red")
+            live.update(seen, refresh=True)
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """Read the status of a running server. Raises ServerUnreachable."""
+    import httpx2
+
+    try:
+        answer = httpx2.get(f"{url.rstrip('/')}/api/v1/status", timeout=10.0)
+        answer.raise_for_status()
+        status: dict[str, Any] = answer.json()
+        _ = status["pipelines"], status["journal"]
+    except httpx2.HTTPStatusError as error:
+        reason = f"it answers HTTP {error.response.status_code}"
+        raise ServerUnreachable(url=url, reason=reason) from None
+    except (ValueError, TypeError, KeyError):
+        raise ServerUnreachable(url=url, reason="something else answers there") from None
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise ServerUnreachable(url=url, reason=str(error) or type(error).__name__) from None
+    return status
+
+
+_COLORS = {"active": "green", "retrying": "yellow", "blocked": "red", "paused": "cyan"}
+_COUNTS = ("accepted", "delivered", "filtered", "deadLettered", "pending")
+
+
+def render(status: dict[str, Any]) -> Any:
+    """Draw a status as a table, with the troubles below it."""
+    from rich.console import Group, RenderableType
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("pipeline", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for heading in ("accepted", "delivered", "filtered", "dead", "pending", "oldest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    troubles: list[RenderableType] = []
+    for row in status["pipelines"]:
+        color = _COLORS.get(row["state"], "")
+        age = readable_age(row["oldestPendingAgeSeconds"]) if row["pending"] else ""
+        counts = [f"{row[name]:,}" for name in _COUNTS]
+        table.add_row(Text(row["name"]), Text(row["state"], color), *counts, age)
+        if row["state"] != "active" and row["lastError"]:
+            error = row["lastError"]
+            troubles.append(Text(f"\n{row['name']}: {error['code']}: {error['message']}", color))
+            if error["hint"]:
+                troubles.append(Padding.indent(Text(f"hint: {error['hint']}"), 2))
+    incidents = [Text(f"\njournal: {incident}", "red") for incident in status["journal"]["incidents"]]
+    return Group(table, *troubles, *incidents)
+
+
+def readable_age(seconds: float) -> str:
+    """Write an age in its largest unit, short enough for a column: 59 s, 12 min, 3 h, 8 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"

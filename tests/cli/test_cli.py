@@ -1,0 +1,82 @@
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, get_args
+
+import pytest
+
+import auditflow.cli
+from auditflow import __version__
+from auditflow.cli import COMMANDS, GROUPS
+from auditflow.errors import PluginNotFound
+
+FUNCTIONS = {command: import_module(f"auditflow.cli.{command}").run for command in COMMANDS} | {
+    f"{group} {command.name}": command.callback
+    for group in GROUPS
+    for command in import_module(f"auditflow.cli.{group}").group.registered_commands
+}
+
+
+def test_every_file_of_the_folder_is_a_command_or_a_group() -> None:
+    files = Path(auditflow.cli.__path__[0]).glob("[!_]*.py")
+    assert {file.stem for file in files} == {*COMMANDS, *GROUPS}
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_every_option_has_a_flag_an_environment_variable_and_a_help_text(command: str) -> None:
+    for name, parameter in inspect.signature(FUNCTIONS[command]).parameters.items():
+        info: Any = get_args(parameter.annotation)[1]
+        assert info.help, f"{command} {name} has no help"
+        if type(info).__name__ == "OptionInfo":
+            assert str(info.envvar).startswith("AUDITFLOW_"), f"{command} --{name} has no variable"
+
+
+def test_help_lists_every_command(auditflow: Callable[..., Any]) -> None:
+    answer = auditflow("--help")
+    assert answer.code == 0
+    for command in (*COMMANDS, *GROUPS):
+        assert f"\n  {command} " in answer.out
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = """
+        import sys
+        from auditflow.cli import main
+        sys.argv = ["auditflow", "--help"]
+        try:
+            main()
+        except SystemExit:
+            heavy = {"pydantic", "fastapi", "uvicorn", "boto3", "apsw", "msgspec", "yaml", "auditflow.plugins"}
+            assert not heavy & set(sys.modules), heavy & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", dedent(script)], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_the_version_is_printed_by_the_module_too() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "auditflow", "--version"], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout == f"auditflow {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["check", "--nonsense"], ["check", "--format", "xml"], []]
+)
+def test_a_wrong_command_line_ends_with_2(auditflow: Callable[..., Any], arguments: list[str]) -> None:
+    assert auditflow(*arguments).code == 2
+
+
+def test_an_error_is_shown_as_message_and_hint_without_a_traceback(
+    auditflow: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise PluginNotFound(kind="sink", name="x", suggestion="did you mean y?")
+
+    monkeypatch.setattr("auditflow.plugins.discover", fail)
+    answer = auditflow("sinks")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == "auditflow: There is no sink named 'x'.\nhint: did you mean y?\n"

@@ -1,0 +1,202 @@
+import io
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from auditflow.errors import InvalidRequest
+from auditflow.ingest.decode import decode
+from auditflow.ingest.limits import Limits
+
+pytestmark = pytest.mark.usefixtures("no_aws_configuration")
+
+Run = Callable[..., Any]
+EVENT_ID = "0190163d-8694-739b-aea5-966c26f8ad90"
+CLOUDWATCH: dict[str, Any] = {"log-group": "/acme/{{ tenantId:-none }}", "log-stream": "{{ sourceSystem }}"}
+
+
+def event(**more: Any) -> dict[str, Any]:
+    return {"eventId": EVENT_ID, "eventType": "auth.login", "sourceSystem": "web", **more}
+
+
+def configured(**pipeline: Any) -> None:
+    sink = {"name": "aws_cloudwatch_sink", "properties": CLOUDWATCH | pipeline.pop("properties", {})}
+    Path("auditflow.yaml").write_text(json.dumps({"pipelines": [{"name": "a", "sink": sink, **pipeline}]}))
+
+
+def explained(auditflow: Run, given: dict[str, Any], *more: str) -> dict[str, Any]:
+    Path("event.json").write_text(json.dumps(given))
+    answer = auditflow("explain", "event.json", "--format", "json", *more)
+    assert answer.code == 0, answer.err
+    (pipeline,) = json.loads(answer.out)["pipelines"]
+    return dict(pipeline)
+
+
+def text(auditflow: Run, given: dict[str, Any]) -> str:
+    Path("event.json").write_text(json.dumps(given))
+    answer = auditflow("explain", "event.json")
+    assert answer.code == 0, answer.err
+    return str(answer.out)
+
+
+def test_each_rule_says_what_it_found_and_expected(auditflow: Run) -> None:
+    rules = [
+        {"field": "eventType", "operator": "startsWith", "value": "auth."},
+        {"field": "extra.items[1].sku", "operator": "in", "value": ["x", "y"]},
+        {"field": "extra.missing", "operator": "eq", "value": "z"},
+    ]
+    configured(condition={"match": "any", "rules": rules})
+    found = explained(auditflow, event(extra={"items": [1, {"sku": "n"}]}))
+    assert (found["result"], found["match"]) == ("taken", "any")
+    assert [(rule["found"], rule["expected"], rule["holds"]) for rule in found["rules"]] == [
+        ("auth.login", "auth.", True),
+        ("n", ["x", "y"], False),
+        (None, "z", False),
+    ]
+    said = text(auditflow, event())
+    assert 'yes  eventType startsWith "auth."; found "auth.login"' in said
+    assert 'no   extra.missing eq "z"; found nothing' in said
+
+
+def test_a_condition_that_does_not_hold_ends_there(auditflow: Run) -> None:
+    configured(condition={"rules": [{"field": "tenantId", "operator": "exists"}]})
+    found = explained(auditflow, event())
+    assert (found["result"], found["messages"]) == ("no-match", [])
+    assert "a: does not take it: its condition does not hold" in text(auditflow, event())
+
+
+def test_sampling_goes_by_the_event_id(auditflow: Run) -> None:
+    configured(sample=0)
+    found = explained(auditflow, event())
+    assert (found["result"], found["sample"]) == ("sampled-out", {"rate": 0, "kept": False})
+    given = event()
+    del given["eventId"]
+    assert "made for this run" in text(auditflow, given)
+
+
+def test_a_disabled_pipeline_is_explained_as_if_it_ran(auditflow: Run) -> None:
+    configured(enabled=False)
+    assert explained(auditflow, event())["enabled"] is False
+    assert "a: disabled; if it were not, it takes it" in text(auditflow, event())
+
+
+@pytest.mark.parametrize(
+    ("body", "result"),
+    [
+        ("return {'tenantId': 'beta', 'sourceSystem': 'web'}", "taken"),
+        ("return None", "dropped-by-transformer"),
+        ("raise KeyError('nope')", "transformer-failed"),
+    ],
+)
+def test_the_message_is_what_the_transformers_make(auditflow: Run, body: str, result: str) -> None:
+    Path("mine/transformers").mkdir(parents=True)
+    Path("mine/transformers/my_transformer.py").write_text(f"def transform(input_data):\n    {body}\n")
+    configured(transformer={"name": "my_transformer"})
+    found = explained(auditflow, event(tenantId="acme"), "--plugins", "mine")
+    assert found["result"] == result
+    if result == "taken":
+        (message,) = found["messages"]
+        assert message["message"] == '{"tenantId":"beta","sourceSystem":"web"}'
+        assert message["cloudwatch"]["logGroup"] == "/acme/beta"
+    if result == "transformer-failed":
+        assert found["reason"] == "KeyError: 'nope'"
+
+
+def test_the_place_size_and_time_in_cloudwatch_are_told(
+    auditflow: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    configured()
+    moment = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="milliseconds")[:-6] + "Z"
+    (message,) = explained(auditflow, event(eventTime=moment, tenantId="acme"))["messages"]
+    assert message["cloudwatch"] == {
+        "region": "eu-central-1",
+        "logGroup": "/acme/acme",
+        "logStream": "web",
+        "bytes": len(message["message"].encode()) + 26,
+        "time": moment,
+        "clamped": None,
+        "parts": [],
+        "refused": None,
+    }
+    assert f"bytes as CloudWatch Logs counts them, filed under {moment}" in text(
+        auditflow, event(eventTime=moment)
+    )
+
+
+@pytest.mark.parametrize(
+    ("age", "retention", "why"),
+    [
+        (timedelta(days=20), None, "more than 14 days old"),
+        (timedelta(hours=-5), None, "more than 2 hours ahead"),
+        (timedelta(days=2), 1, "older than the log group's retention"),
+    ],
+)
+@pytest.mark.parametrize("out_of_window", ["clamp", "dead-letter"])
+def test_what_is_out_of_the_window_is_clamped_or_refused(
+    auditflow: Run, out_of_window: str, age: timedelta, retention: int | None, why: str
+) -> None:
+    configured(properties={"out-of-window": out_of_window, "retention-in-days": retention})
+    own = (datetime.now(UTC) - age).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    place = explained(auditflow, event(eventTime=own))["messages"][0]["cloudwatch"]
+    if out_of_window == "clamp":
+        assert place["refused"] is None
+        assert why in place["clamped"]["reason"]
+        assert place["clamped"]["from"] == own
+        assert place["time"] != own
+    else:
+        assert place["clamped"] is None
+        assert why in place["refused"]["reason"]
+        assert "refused, a dead letter" in text(auditflow, event(eventTime=own))
+
+
+@pytest.mark.parametrize("oversize", ["split", "dead-letter"])
+def test_what_is_too_large_is_split_or_refused(auditflow: Run, oversize: str) -> None:
+    configured(properties={"oversize": oversize})
+    place = explained(auditflow, event(extra={"text": "x" * 1_100_000}))["messages"][0]["cloudwatch"]
+    if oversize == "split":
+        assert len(place["parts"]) == 2
+        assert max(place["parts"]) <= 1_048_576
+    else:
+        assert place["refused"]["code"] == "EVENT_TOO_LARGE"
+    assert len(text(auditflow, event(extra={"text": "x" * 1_100_000}))) < 10_000
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"eventType":"x"}', b'{"eventType":1,"sourceSystem":"web"}', b"{", b"", b"[]", b'{"a":"\xff"}'],
+)
+def test_an_invalid_event_gets_the_message_of_the_publish_call(auditflow: Run, raw: bytes) -> None:
+    configured()
+    Path("event.json").write_bytes(raw)
+    answer = auditflow("explain", "event.json")
+    decoded = decode([raw], received_at="", correlation_id="", limits=Limits())
+    error = decoded.rejected[0].error
+    assert isinstance(error, InvalidRequest)
+    assert (answer.code, answer.out, answer.err) == (1, "", f"auditflow: {error}\n")
+
+
+def test_the_event_may_come_from_standard_input(auditflow: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    configured()
+    stdin = SimpleNamespace(buffer=io.BytesIO(json.dumps(event()).encode()))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert auditflow("explain", "-").out.startswith(f"event {EVENT_ID}\n")
+
+
+def test_a_file_that_is_not_there_is_said(auditflow: Run) -> None:
+    configured()
+    answer = auditflow("explain", "nowhere.json")
+    assert answer.code == 1
+    assert "nowhere.json cannot be read: No such file or directory" in answer.err
+
+
+def test_secrets_are_not_shown(auditflow: Run) -> None:
+    configured(properties={"access-key-id": "AKIAEXAMPLE", "secret-access-key": "very-secret"})
+    for shown in (text(auditflow, event()), json.dumps(explained(auditflow, event()))):
+        assert "AKIAEXAMPLE" not in shown
+        assert "very-secret" not in shown
