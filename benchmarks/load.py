@@ -1,0 +1,53 @@
+"""Publishes prepared requests over a number of connections as fast as they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+import uuid
+from itertools import islice
+
+from auditflow.testing.sample_events import sample_events
+
+
+def lines(count: int) -> list[bytes]:
+    """Make events, each with an id of its own, as compact JSON."""
+    events = islice(sample_events(), count)
+    return [
+        json.dumps({"eventId": str(uuid.uuid4())} | event, separators=(",", ":")).encode() for event in events
+    ]
+
+
+def requests(events: list[bytes], size: int) -> list[bytes]:
+    """Make whole HTTP requests of `size` events each."""
+    made = []
+    for start in range(0, len(events), size):
+        body = b"\n".join(events[start : start + size])
+        kind = b"application/x-ndjson" if size > 1 else b"application/json"
+        head = b"POST /audit/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+        made.append(head % (kind, len(body)) + body)
+    return made
+
+
+async def send(host: str, port: int, made: list[bytes], connections: int) -> list[float]:
+    """Send all requests; give the seconds each took to be answered. Raises when one is not answered with 200."""
+    waiting = iter(made)
+    seconds: list[float] = []
+
+    async def connection() -> None:
+        reader, writer = await asyncio.open_connection(host, port)
+        for request in waiting:
+            started = time.perf_counter()
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
+            body = await reader.readexactly(length)
+            if b" 200 " not in head.split(b"\r\n", 1)[0]:
+                raise RuntimeError((head + body).decode())
+            seconds.append(time.perf_counter() - started)
+        writer.close()
+
+    await asyncio.gather(*(connection() for _ in range(connections)))
+    return seconds
