@@ -1,0 +1,117 @@
+"""What the README and the docs print works as printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import wait_for
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def run_in_shell(script: str, folder: Path) -> str:
+    """Run a page's commands in one shell, in an own process group that is killed at the end."""
+    # what `pip install` would bring is installed already; the AWS command line lives in its own environment
+    preamble = "set -e\ntrap 'echo ENDED $?' EXIT\npip() { :; }\n"
+    path = f"{Path(sys.executable).parent}:{ROOT / '.venv-awscli/bin'}:{os.environ['PATH']}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "AUDITFLOW_"))} | {
+        "PATH": path
+    }
+    process = subprocess.Popen(
+        ["bash", "-c", preamble + script],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    collected = folder / "output.txt"
+    try:
+        with collected.open("wb") as out:
+            while chunk := process.stdout.readline():
+                out.write(chunk)
+                if chunk.startswith(b"ENDED"):
+                    break
+        output = collected.read_text()
+        assert "ENDED 0" in output, output
+        return output
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        wait_for(lambda: not any(map(_listens, (4580, 8080, 8082))), what="the ports to be free again")
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.timeout(150)
+def test_the_readme_ends_with_an_event_seen_in_cloudwatch(tmp_path):
+    readme = ROOT / "README.md"
+    (tmp_path / "auditflow.yaml").write_text(blocks(readme, "yaml")[0])
+    output = run_in_shell(blocks(readme, "bash")[0], tmp_path)
+    assert '"userId": "amara"' in output
+    assert re.search(r"cloudwatch +active +1 +1 +0 +0 +0", output)
+
+
+@pytest.mark.timeout(150)
+def test_the_tutorial_works_from_top_to_bottom(tmp_path):
+    page = DOCS / "tutorial.md"
+    (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
+    output = run_in_shell("\n".join(blocks(page, "bash")), tmp_path)
+    assert "auditflow.yaml: 2 pipelines, no problems" in output
+    assert "3 accepted, 0 duplicates, 0 rejected" in output
+    assert re.search(r"logins +active +4 +2 +2 +0 +0", output)
+    assert re.search(r"everything +active +4 +4 +0 +0 +0", output)
+    read_back = output.rpartition("everything")[2]
+    assert '"ben"' in read_back
+    assert '"dmitri"' in read_back
+    assert '"amara"' not in read_back
+
+
+@pytest.mark.timeout(150)
+def test_the_commands_of_the_http_page_work(tmp_path):
+    (tmp_path / "auditflow.yaml").write_text("pipelines: []\n")
+    commands = "\n".join(
+        f"{command} && echo"
+        for command in re.split(r"\n(?=curl)", "\n".join(blocks(DOCS / "http.md", "bash")).strip())
+    )
+    waiting = "curl --retry 30 --retry-connrefused --silent http://127.0.0.1:8082/live\n"
+    output = run_in_shell(f"auditflow serve &\n{waiting}{commands}", tmp_path)
+    assert '"status":"success","sink":"logging_sink"' in output
+    assert '"id":"aws_cloudwatch_sink"' in output
+
+
+@pytest.mark.timeout(150)
+def test_the_plugins_of_the_docs_are_the_examples_and_work(serve, tmp_path):
+    page = DOCS / "plugins.md"
+    sink, transformer = blocks(page, "python")
+    plugins = ROOT / "examples" / "plugins"
+    assert (plugins / "sinks/file_sink.py").read_text() == sink
+    assert (plugins / "transformers/drop_debug.py").read_text() == transformer
+    config = blocks(page, "yaml")[0].replace("directory: plugins", f"directory: {plugins}")
+    config = config.replace("/tmp/auditflow-archive.ndjson", str(tmp_path / "archive.ndjson"))
+    running = serve(config)
+    running.publish(
+        *[{"eventType": kind, "sourceSystem": "s"} for kind in ("debug.x", "auth.login", "auth.logout")]
+    )
+    row = running.settled("to-our-archive")
+    assert (row["delivered"], row["filtered"]) == (2, 1)
+    archive = (tmp_path / "archive.ndjson").read_text().splitlines()
+    assert len(archive) == 2
+    assert all('"reviewed": true' in line for line in archive)
