@@ -1,0 +1,151 @@
+"""Writes the parts of the docs that the code knows better; with --check, fails when one of them is stale."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import typer.main
+from pydantic import BaseModel
+
+from auditflow import errors
+from auditflow.api import ingest_app
+from auditflow.api.metrics import PipelineCollector
+from auditflow.api.status import Status
+from auditflow.cli import COMMANDS, GROUPS, app
+from auditflow.config.model import Config, JournalConfig, PipelineConfig, PluginsConfig, ServerConfig
+from auditflow.config.schema import schema
+from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.pipelines.condition import OPERATORS, Condition, Rule
+from auditflow.pipelines.policy import DeliveryPolicy
+from auditflow.plugins import discover
+from auditflow.settings import PropertyInfo, describe
+from auditflow.telemetry import metrics
+
+DOCS: Final = Path(__file__).parent
+_LEDGER = MemoryLedger()
+_LEDGER.register(["example"], 1, 1)
+STATUS: Final = Status(MemoryJournal(), _LEDGER, time.time)
+GENERATED: Final = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n\n"
+
+
+def main() -> int:
+    """Write or check every generated file; give the exit status."""
+    stale = []
+    for path, text in pages():
+        if not path.exists() or path.read_text() != text:
+            stale.append(path)
+            if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text)
+    for path in stale:
+        print(f"{'stale' if '--check' in sys.argv else 'written'}: {path.relative_to(DOCS.parent)}")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+def pages() -> Iterator[tuple[Path, str]]:
+    """Give every file that is generated, whole or in part."""
+    reference = DOCS / "reference"
+    yield reference / "cli.md", GENERATED + cli()
+    yield reference / "configuration.md", GENERATED + configuration()
+    yield reference / "errors.md", GENERATED + error_codes()
+    yield reference / "metrics.md", GENERATED + metric_names()
+    yield (
+        reference / "openapi.json",
+        json.dumps(ingest_app.operations(STATUS, str).openapi(), indent=2) + "\n",
+    )
+    yield reference / "auditflow.schema.json", json.dumps(schema(discover()), indent=2) + "\n"
+    for entry in discover().sinks.values():
+        page = DOCS / "sinks" / f"{entry.name}.md"
+        section = f"<!-- properties -->\n\n{table(entry.properties())}\n<!-- /properties -->"
+        pattern = r"<!-- properties -->.*?<!-- /properties -->"
+        yield page, re.sub(pattern, lambda _, text=section: text, page.read_text(), count=1, flags=re.DOTALL)
+
+
+def table(properties: Sequence[PropertyInfo]) -> str:
+    """Describe properties as a Markdown table."""
+    rows = ["| property | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for each in properties:
+        default = "**required**" if each.required else f"`{each.default}`" if each.default else "-"
+        secret = " Secret." if each.secret else ""
+        rows.append(f"| `{each.name}` | {_cell(each.type)} | {default} | {_cell(each.description)}{secret} |")
+    return "\n".join(rows) + "\n"
+
+
+def cli() -> str:
+    """Describe every command."""
+    root: Any = typer.main.get_command(app)
+    commands = {name: root.commands[name] for name in COMMANDS}
+    for group in GROUPS:
+        commands |= {f"{group} {name}": each for name, each in root.commands[group].commands.items()}
+    parts = ["# Command line\n"]
+    for name, command in commands.items():
+        parts.append(f"## `auditflow {name}`\n\n{inspect.cleandoc(command.help or '')}\n")
+        rows = ["| option | variable | default | meaning |", "| --- | --- | --- | --- |"]
+        rows += [_option(option) for option in command.params if option.name != "help"]
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def _option(option: Any) -> str:
+    flags = ", ".join(f"`{flag}`" for flag in [*option.opts, *option.secondary_opts] if flag.startswith("-"))
+    shown = flags or f"`{option.metavar or option.name}`"
+    default = option.show_default if isinstance(option.show_default, str) else option.default
+    text = str(getattr(default, "value", default)) if default not in {None, False} else ""
+    return f"| {shown} | {f'`{option.envvar}`' if option.envvar else '-'} | {f'`{text}`' if text else '-'} | {_cell(option.help or '')} |"
+
+
+def configuration() -> str:
+    """Describe everything `auditflow.yaml` may say."""
+    sections: list[tuple[str, type[BaseModel]]] = [
+        ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
+        ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].delivery`", DeliveryPolicy),
+        ("`journal`", JournalConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
+    ]  # fmt: skip
+    parts = [
+        "# Configuration\n\nThe properties of a sink: `auditflow sinks NAME`, or its page in docs/sinks.\n"
+    ]
+    parts += [f"## {title}\n\n{table(describe(model))}" for title, model in sections]
+    rows = ["| operator | also written |", "| --- | --- |"]
+    for name, aliases in OPERATORS.items():
+        rows.append(f"| `{name}` | {', '.join(f'`{alias}`' for alias in aliases) or '-'} |")
+    parts.append("## Operators\n\nUpper and lower case are the same.\n\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def error_codes() -> str:
+    """Describe every error that AuditFlow raises on purpose."""
+    kinds = [
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.AuditFlowError)
+    ]
+    rows = ["# Errors\n", "| code | message | what mends it |", "| --- | --- | --- |"]
+    for kind in sorted(kinds, key=lambda each: (each.code, each.__name__)):
+        message = " ".join((kind.__doc__ or "").split())
+        rows.append(f"| `{kind.code}` | {_cell(message)} | {_cell(kind.hint_template) or '-'} |")
+    return "\n".join(rows) + "\n"
+
+
+def metric_names() -> str:
+    """Describe every metric of `GET /metrics`."""
+    rows = ["# Metrics\n", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    for family in [*metrics.REGISTRY.collect(), *PipelineCollector(STATUS).collect()]:
+        labels = ", ".join(f"`{label}`" for label in family.samples[0].labels) or "-"
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        rows.append(f"| `{name}` | {family.type} | {labels} | {_cell(family.documentation)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
