@@ -49,3 +49,41 @@ def test_the_level_decides_what_is_logged_and_libraries_stay_quiet(level, count)
     assert len(ours) == count
     assert not [line for line in found if line["logger"] == "botocore.credentials"]
     assert ours == found
+
+
+ASKED = """
+import logging
+from auditflow.telemetry import logs
+
+logs.configure_command()
+logging.getLogger("auditflow.aws").debug("PutLogEvents")
+logging.getLogger("botocore.endpoint").debug("a body with secrets")
+"""
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "shown"),
+    [
+        ("AWS_SDK_LOGGING", "debug", True),
+        ("BOTO_LOG_LEVEL", "DEBUG", True),
+        ("AUDITFLOW_LOG_LEVEL", "debug", True),
+        ("AUDITFLOW_LOG_LEVEL", "info", False),
+        ("BOTO_LOG_LEVEL", "", False),
+        ("SOMETHING_ELSE", "debug", False),
+    ],
+)
+def test_a_command_logs_requests_to_aws_when_the_environment_asks_for_it(variable, value, shown):
+    answer = subprocess.run(
+        [sys.executable, "-c", ASKED], env={variable: value}, capture_output=True, text=True, check=True
+    )
+    assert ("PutLogEvents" in answer.stderr) == shown
+    assert "secrets" not in answer.stderr
+
+
+@pytest.mark.parametrize("variable", ["AWS_SDK_LOGGING", "BOTO_LOG_LEVEL"])
+def test_serve_logs_requests_to_aws_at_any_level_when_asked(variable):
+    script = ASKED.replace("configure_command()", "configure('info', 'json', 'delivery')")
+    answer = subprocess.run(
+        [sys.executable, "-c", script], env={variable: "debug"}, capture_output=True, text=True, check=True
+    )
+    assert [json.loads(line)["message"] for line in answer.stderr.splitlines()] == ["PutLogEvents"]

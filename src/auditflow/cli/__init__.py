@@ -12,6 +12,7 @@ import typer
 from auditflow import __version__
 from auditflow.cli._output import Exit, show_error
 from auditflow.errors import AuditFlowError
+from auditflow.telemetry import logs
 
 COMMANDS: Final = ("serve", "publish", "status", "check", "explain", "doctor", "schema", "sinks", "demo")
 """In the order of the help. Each is a module of this package with a function `run`."""
@@ -50,6 +51,7 @@ def _auditflow(
 
 def main() -> None:
     """Run the command line. What goes wrong on purpose is shown as message and hint, without a traceback."""
+    logs.configure_command()
     try:
         app()
     except AuditFlowError as error:

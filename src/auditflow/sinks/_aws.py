@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from auditflow import __version__
 from auditflow.errors import MissingExtra
+from auditflow.sinks._aws_log import log_calls
 from auditflow.sinks._aws_properties import AwsProperties
 
 DEFAULT_REGION: Final = "us-east-1"
@@ -114,6 +115,7 @@ class AwsSession:
 
         session = botocore.session.Session(profile=self._properties.profile)
         session.register_component("data_loader", _data_loader())
+        log_calls(session)
         return session
 
     def _keys(self) -> tuple[str | None, ...]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
-from typing import Literal
+from typing import Final, Literal
 
 LEVELS = ("debug", "info", "warning", "error")
+AWS_DEBUG: Final = ("AWS_SDK_LOGGING", "BOTO_LOG_LEVEL")
+"""Environment variables that, set to ``debug``, ask for a line per request to AWS whatever the level."""
 
 
 def configure(level: str, style: Literal["text", "json"], role: str) -> None:
@@ -16,10 +19,23 @@ def configure(level: str, style: Literal["text", "json"], role: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(role) if style == "json" else _Text(role))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    if aws_calls_wanted():
+        logging.getLogger("auditflow.aws").setLevel(logging.DEBUG)
     # botocore logs a traceback for every credential it cannot renew; the outcome says it in a sentence
     logging.getLogger("botocore.credentials").setLevel(max(logging.getLogger().level, logging.ERROR))
     for noisy in ("uvicorn", "httpx2", "httpcore2", "urllib3", "botocore", "boto3", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+def aws_calls_wanted() -> bool:
+    """Tell whether the environment asks for a line per request to AWS."""
+    return any(os.environ.get(name, "").lower() == "debug" for name in AWS_DEBUG)
+
+
+def configure_command() -> None:
+    """Let a command that runs once log what the environment asks for; `serve` has options of its own."""
+    if aws_calls_wanted() or os.environ.get("AUDITFLOW_LOG_LEVEL", "").lower() == "debug":
+        configure("debug", "text", "auditflow")
 
 
 class _Text(logging.Formatter):
