@@ -75,6 +75,11 @@ def test_the_closest_name_is_suggested_whatever_its_case_and_none_when_none_is_c
     assert did_you_mean("zzz", known) == ""
 
 
+def test_two_letters_in_the_wrong_order_are_the_likeliest_slip():
+    regions = ["us-west-1", "us-east-1", "us-east-2", "eu-west-1"]
+    assert did_you_mean("us-esat-1", regions) == "did you mean us-east-1?"
+
+
 def test_every_error_has_a_code_to_search_for_and_a_message():
     kinds = [
         kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, AuditFlowError)

@@ -167,8 +167,9 @@ class SinkBlocked(AuditFlowError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Give ``did you mean x?`` for the known name closest to `name`, or nothing when none is close."""
     by_lower_case = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    return f"did you mean {by_lower_case[close[0]]}?" if close else ""
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=5)
+    swapped = (one for one in close if sorted(one) == sorted(name.lower()))  # the likeliest slip of all
+    return f"did you mean {by_lower_case[next(swapped, close[0])]}?" if close else ""
 
 
 class PublishGivenUp(AuditFlowError):

@@ -188,6 +188,20 @@ def test_the_event_may_come_from_standard_input(auditflow: Run, monkeypatch: pyt
     assert auditflow("explain", "-").out.startswith(f"event {EVENT_ID}\n")
 
 
+def test_one_event_at_a_time_is_explained(auditflow: Run) -> None:
+    configured()
+    Path("events.ndjson").write_text(f"{json.dumps(event())}\n{json.dumps(event())}\n")
+    answer = auditflow("explain", "events.ndjson")
+    assert (answer.code, answer.out) == (2, "")
+    assert "events.ndjson holds several events: give one" in answer.err
+
+
+def test_an_event_may_be_written_over_several_lines(auditflow: Run) -> None:
+    configured()
+    Path("event.json").write_text(json.dumps(event(), indent=2))
+    assert auditflow("explain", "event.json").code == 0
+
+
 def test_a_file_that_is_not_there_is_said(auditflow: Run) -> None:
     configured()
     answer = auditflow("explain", "nowhere.json")

@@ -39,6 +39,17 @@ def test_advice_names_the_sink_where_it_stands_in_the_file(advised: Advised, tmp
     assert {each.file for each in warnings} == {str(tmp_path / "auditflow.yaml")}
 
 
+def test_a_pipeline_that_does_not_run_needs_no_advice(advised: Advised) -> None:
+    written = """\
+        pipelines:
+          - name: a
+            enabled: {}
+            sink: {{name: aws_cloudwatch_sink, properties: {{log-group: /acme/a}}}}
+        """
+    assert advised(written.format("true"))
+    assert not advised(written.format("false"))
+
+
 def test_a_key_in_the_file_is_told_from_one_in_a_variable(advised: Advised) -> None:
     text = f"""\
         pipelines:

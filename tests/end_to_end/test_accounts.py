@@ -8,6 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
+import boto3
 import pytest
 
 from .conftest import wait_for
@@ -101,6 +102,37 @@ def test_option_1_writes_with_the_keys_of_the_environment(serve, cloud):
     running.publish(event())
     assert running.settled("cloudwatch-prod")["delivered"] == 1
     assert len(ids(cloud, SOURCE, stream="app-events")) == 1
+
+
+def test_option_1_as_printed_needs_its_group_and_two_permissions(serve, cloud):
+    actions = ("logs:PutLogEvents", "logs:CreateLogStream")
+    cloud.add_identity("AKIAWRITER", "secret", account=SOURCE, policies=[allow(*actions)])
+    running = serve((EXAMPLES / "same-account.yaml").read_text(), **source(cloud, "AKIAWRITER"))
+    running.publish(event())
+    wait_for(lambda: running.status("cloudwatch-prod")["state"] == "blocked", 40, "the group to be missed")
+    error = running.status("cloudwatch-prod")["lastError"]
+    assert "create-log-group" in error["hint"]
+    assert f"aws logs create-log-group --log-group-name {GROUP} --region us-east-1" in error["hint"]
+    cloud.add_identity("AKIAADMIN", "secret", account=SOURCE)
+    keys = {"aws_access_key_id": "AKIAADMIN", "aws_secret_access_key": "secret"}
+    logs = boto3.client("logs", "us-east-1", endpoint_url=cloud.url, **keys)
+    logs.create_log_group(logGroupName=GROUP)
+    assert running.settled("cloudwatch-prod")["delivered"] == 1
+    assert len(ids(cloud, SOURCE, stream="app-events")) == 1
+
+
+def test_one_region_that_is_down_does_not_hold_up_the_other(serve, cloud):
+    cloud.add_identity("AKIAWRITER", "secret", account=SOURCE, policies=[WRITE])
+    cloud.fault("unavailable", region="us-east-1")
+    both = [pipeline(name, region=name) for name in ("us-east-1", "eu-west-1")]
+    running = serve(configuration(*both), **source(cloud, "AKIAWRITER"))
+    published = publish(running, 20)
+    assert running.settled("eu-west-1")["delivered"] == 20
+    assert running.status("us-east-1")["pending"] == 20
+    cloud.clear_faults()
+    running.settled("us-east-1")
+    for region in ("us-east-1", "eu-west-1"):
+        assert sorted(ids(cloud, SOURCE, region=region)) == sorted(published)
 
 
 def test_option_1_writes_with_the_keys_of_the_file(serve, cloud):

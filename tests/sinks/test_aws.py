@@ -258,6 +258,23 @@ def test_properties_that_do_not_fit_each_other_are_refused(wrong, words):
         AwsProperties.model_validate(wrong)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"access-key-id": "a"},
+        {**KEYS, "profile": "p"},
+        {"session-token": "t"},
+        {"external-id": "abc"},
+        {"endpoint-url": "https://logs.example", "use-fips-endpoint": "true"},
+    ],
+)
+def test_properties_that_contradict_each_other_come_with_what_mends_them(wrong):
+    with pytest.raises(ValidationError) as caught:
+        AwsProperties.model_validate(wrong)
+    (fault,) = caught.value.errors()
+    assert fault["ctx"]["hint"]
+
+
 def test_an_empty_optional_property_counts_as_absent():
     empty = dict.fromkeys(
         [

@@ -85,3 +85,13 @@ def test_two_roles_of_one_account_reach_one_group():
         *(use(name, role_arn=role) for name, role in zip(("prod", "dev"), roles, strict=True))
     )
     assert "dev and prod write into one log group" in message
+
+
+def test_a_region_that_is_left_out_is_the_one_that_is_meant(monkeypatch):
+    def shared(**region: str) -> bool:
+        return bool(messages(use("web-prod", region="eu-west-1"), use("web-dev", **region)))
+
+    assert not shared()
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    assert shared()
+    assert not shared(region="us-east-1")

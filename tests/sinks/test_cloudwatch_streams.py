@@ -167,3 +167,12 @@ async def test_requests_that_overlap_wait_for_one_creation(cloud):
         answers = await asyncio.gather(*(sink.deliver([b"{}"]) for _ in range(12)))
     assert {o.verdict for answer in answers for o in answer} == {Verdict.DELIVERED}
     assert (cloud.count("CreateLogGroup"), cloud.count("CreateLogStream")) == (1, 1)
+
+
+async def test_a_group_that_somebody_makes_at_the_same_moment_keeps_its_settings(cloud):
+    cloud.fault(
+        "error", operation="CreateLogGroup", code="ResourceAlreadyExistsException", status=400, times=1
+    )
+    async with opened(cloud, retention_in_days=90) as sink:
+        await sink.deliver([b"{}"])
+    assert "PutRetentionPolicy" not in [name for name, _ in operations(cloud)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import typer
 import uuid_utils
 
 from auditflow.apps.delivery import decide_of
@@ -29,12 +30,16 @@ Explained = dict[str, Any]
 
 
 def read(source: Path) -> bytes:
-    """Read the event's bytes; `-` is standard input. Raises UnreadableEvents."""
+    """Read the event's bytes; `-` is standard input. Raises UnreadableEvents, typer.BadParameter."""
     try:
         raw = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
     except OSError as error:
         raise UnreadableEvents(source=source, reason=error.strerror or error) from None
-    return raw.removeprefix(_BOM).strip()
+    event = raw.removeprefix(_BOM).strip()
+    lines = event.splitlines()
+    if len(lines) > 1 and all(line.startswith(b"{") and line.endswith(b"}") for line in lines):
+        raise typer.BadParameter(f"{source} holds several events: give one", param_hint="EVENT.json")
+    return event
 
 
 def explain(raw: bytes, config: Config, catalogue: Catalogue) -> Explained:

@@ -30,7 +30,7 @@ def _uses(config: Config, document: Document) -> Iterator[tuple[Where, Use[Prope
     for index, pipeline in enumerate(config.pipelines):
         where: Where = ("pipelines", index, "sink")
         properties = pipeline.sink.properties
-        if isinstance(properties, Properties):
+        if pipeline.enabled and isinstance(properties, Properties):
             inside = (*where, "properties")
             filled = frozenset(str(place[-1]) for place in document.filled if place[:-1] == inside)
             yield where, Use(pipeline.name, properties, filled)

@@ -37,7 +37,7 @@ class AwsSession:
         connections: int,
         prepare: Callable[[Any], None],
     ) -> None:
-        self.region = properties.region or _region_of_environment() or DEFAULT_REGION
+        self.region = properties.region or default_region()
         """As configured; after the first `client` also as a profile says."""
         self._properties = properties
         self._service = service
@@ -231,6 +231,11 @@ def _data_loader() -> Any:
     from botocore.loaders import Loader
 
     return Loader()
+
+
+def default_region() -> str:
+    """Give the region of what names none and no profile: the environment's, else us-east-1."""
+    return _region_of_environment() or DEFAULT_REGION
 
 
 def _region_of_environment() -> str | None:

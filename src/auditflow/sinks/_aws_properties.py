@@ -103,15 +103,22 @@ class AwsProperties(Properties):
     def _one_source_of_credentials(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
             missing = "access-key-id" if self.access_key_id is None else "secret-access-key"
-            raise ValueError(f"access-key-id and secret-access-key go together: {missing} is missing")
-        if self.access_key_id and self.profile:
-            raise ValueError("access-key-id with secret-access-key, or profile: choose one of the two")
-        if self.session_token and not self.access_key_id:
-            raise ValueError("session-token needs access-key-id and secret-access-key")
-        if self.external_id and not self.role_arn:
-            raise ValueError("external-id is for assuming a role: role-arn is missing")
-        if self.use_fips_endpoint and self.endpoint_url:
-            raise ValueError(
-                "endpoint-url names the endpoint, use-fips-endpoint looks for another: choose one"
+            message = f"access-key-id and secret-access-key go together: {missing} is missing"
+            raise misfit(
+                message, f"give {missing}, or leave both out to use a role or the environment's keys"
             )
+        if self.access_key_id and self.profile:
+            message = "access-key-id with secret-access-key, or profile: choose one of the two"
+            raise misfit(message, "leave out profile, or the two keys")
+        if self.session_token and not self.access_key_id:
+            message = "session-token needs access-key-id and secret-access-key"
+            raise misfit(message, "give the three together, as AWS gave them")
+        if self.external_id and not self.role_arn:
+            message = "external-id is for assuming a role: role-arn is missing"
+            raise misfit(
+                message, "give the role-arn whose trust policy asks for it, or leave external-id out"
+            )
+        if self.use_fips_endpoint and self.endpoint_url:
+            message = "endpoint-url names the endpoint, use-fips-endpoint looks for another: choose one"
+            raise misfit(message, "leave out endpoint-url, or name the FIPS endpoint in it")
         return self

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
+from auditflow.sinks._aws import default_region
 from auditflow.sinks._base import Advice, Use
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def _on_shared_groups(uses: Sequence[Use[CloudWatchProperties]]) -> Iterator[Adv
 def _group(ours: CloudWatchProperties) -> tuple[object, ...]:
     """Tell log groups apart: one name stands for another group in every region and account."""
     account = ours.role_arn.split(":")[4] if ours.role_arn else (ours.profile, ours.access_key_id)
-    return ours.log_group, ours.region, account, ours.endpoint_url
+    region = ours.region or (None if ours.profile else default_region())
+    return ours.log_group, region, account, ours.endpoint_url
 
 
 def _environment(use: Use[CloudWatchProperties]) -> str:

@@ -86,9 +86,8 @@ class LogGroup(_Making):
         ours = self._properties
         settings = {"kmsKeyId": ours.kms_key_id, "tags": ours.tags, "logGroupClass": ours.log_group_class}
         given = {name: value for name, value in settings.items() if value}
-        if not self.incomplete:
-            _create(client.create_log_group, logGroupName=self._name, **given)
-        if ours.retention_in_days:
+        ours_to_settle = self.incomplete or _create(client.create_log_group, logGroupName=self._name, **given)
+        if ours_to_settle and ours.retention_in_days:
             self.incomplete = True
             client.put_retention_policy(logGroupName=self._name, retentionInDays=ours.retention_in_days)
             self.incomplete = False
@@ -183,12 +182,15 @@ def _create_stream(client: Any, log_group: str, log_stream: str) -> None:
     _create(client.create_log_stream, logGroupName=log_group, logStreamName=log_stream)
 
 
-def _create(call: Callable[..., Any], **settings: object) -> None:
+def _create(call: Callable[..., Any], **settings: object) -> bool:
+    """Make a group or stream; False when somebody else has made it meanwhile."""
     try:
         call(**settings)
     except Exception as error:
         if error_code(error) != "ResourceAlreadyExistsException":
             raise
+        return False
+    return True
 
 
 def absent(place: Place, properties: CloudWatchProperties, *, stream_only: bool) -> Outcome:
