@@ -115,3 +115,29 @@ def test_the_plugins_of_the_docs_are_the_examples_and_work(serve, tmp_path):
     archive = (tmp_path / "archive.ndjson").read_text().splitlines()
     assert len(archive) == 2
     assert all('"reviewed": true' in line for line in archive)
+
+
+def test_the_commands_of_the_cloudwatch_page_work_in_the_order_of_the_page(tmp_path):
+    page = DOCS / "sinks" / "aws_cloudwatch_sink.md"
+    (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
+    (event,) = (block for block in blocks(page, "json") if block.startswith('{"eventType"'))
+    (tmp_path / "event.json").write_text(event)
+    *asked, server, keys, serve = [
+        line.removeprefix("$ ").partition("  #")[0].strip()
+        for block in blocks(page, "console")
+        for line in block.splitlines()
+    ]
+    assert server.startswith("python -m auditflow.testing.cloudwatch")
+    assert serve == "auditflow serve --config auditflow.yaml"
+    started = [f"{server} &", "sleep 1", keys]  # the page begins with AWS itself, which is not here
+    ready = "until curl -sf localhost:8080/ready >/dev/null; do sleep 0.1; done\nauditflow publish event.json\nsleep 2\n"
+    background = [f"{line} &\n{ready}" if line.startswith("auditflow serve") else line for line in asked]
+    output = run_in_shell("\n".join([*started, *background]), tmp_path)
+    assert "auditflow.yaml: 1 pipeline, no problems" in output
+    assert "warning: the sink may create its log group without retention-in-days" in output
+    assert '"Action": ' in output
+    assert "test event" in output
+    assert "1 accepted, 0 duplicates, 0 rejected" in output
+    assert "cloudwatch-prod: takes it" in output
+    assert output.count("amara") >= 2  # found by a query, and in the tail
+    assert re.search(r"DEBUG +auditflow GetCallerIdentity at ", output)
