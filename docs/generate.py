@@ -16,11 +16,14 @@ from pydantic import BaseModel
 
 from auditflow import errors
 from auditflow.api import ingest_app
+from auditflow.api.ingest_app import Operating
 from auditflow.api.metrics import PipelineCollector
 from auditflow.api.status import Status
+from auditflow.api.where import Where
 from auditflow.cli import COMMANDS, GROUPS, app
 from auditflow.config.model import Config, JournalConfig, PipelineConfig, PluginsConfig, ServerConfig
 from auditflow.config.schema import schema
+from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines.condition import OPERATORS, Condition, Rule
 from auditflow.pipelines.policy import DeliveryPolicy
@@ -31,7 +34,9 @@ from auditflow.telemetry import metrics
 DOCS: Final = Path(__file__).parent
 _LEDGER = MemoryLedger()
 _LEDGER.register(["example"], 1, 1)
-STATUS: Final = Status(MemoryJournal(), _LEDGER, time.time)
+_JOURNAL = MemoryJournal()
+STATUS: Final = Status(_JOURNAL, _LEDGER, time.time)
+OPERATING: Final = Operating(STATUS, _LEDGER, Commands(Path("commands")), Where(_JOURNAL, _LEDGER, []))
 GENERATED: Final = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n\n"
 
 
@@ -58,7 +63,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     yield reference / "metrics.md", GENERATED + metric_names()
     yield (
         reference / "openapi.json",
-        json.dumps(ingest_app.operations(STATUS, str).openapi(), indent=2) + "\n",
+        json.dumps(ingest_app.operations(OPERATING, str).openapi(), indent=2) + "\n",
     )
     yield reference / "auditflow.schema.json", json.dumps(schema(discover()), indent=2) + "\n"
     for entry in discover().sinks.values():

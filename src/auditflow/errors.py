@@ -95,6 +95,23 @@ class PluginDirectoryMissing(AuditFlowError):
     )
 
 
+class CommandRefused(AuditFlowError):
+    """{reason}."""
+
+    code = "COMMAND_REFUSED"
+
+    def __init__(self, *, reason: str, status: int) -> None:
+        super().__init__(reason=reason, status=status)
+        self.status = status
+
+
+class CommandWaits(AuditFlowError):
+    """The delivery process has not answered within {seconds} s; what was asked is kept and done when it runs."""
+
+    code = "DELIVERY_UNAVAILABLE"
+    hint_template = "See its log, or start it: auditflow serve --role delivery"
+
+
 class JournalFull(AuditFlowError):
     """The journal holds {size} of at most {limit}, all of it still awaited by a pipeline."""
 
@@ -193,6 +210,13 @@ class ServerUnreachable(AuditFlowError):
 
     code = "SERVER_UNREACHABLE"
     hint_template = "Start it with `auditflow serve`, or say where it is with --url."
+
+
+class ServerRefuses(AuditFlowError):
+    """{reason}."""
+
+    code = "SERVER_REFUSES"
+    hint_template = "{hint}"
 
 
 class DemoFailed(AuditFlowError):

@@ -47,6 +47,23 @@ class Header(msgspec.Struct, gc=False, rename="camel"):
     extra: Raw | UnsetType = UNSET
 
 
+class _Names(msgspec.Struct, gc=False, rename="camel"):
+    tenant_id: str | None = None
+    event_id: str | None = None
+
+
+_names = msgspec.json.Decoder(_Names)
+
+
+def owner_and_id(stored: bytes) -> tuple[str, str]:
+    """Give the tenant and the id of a stamped event; two empty texts for what is no event any more."""
+    try:
+        names = _names.decode(stored)
+    except msgspec.DecodeError:
+        return "", ""
+    return names.tenant_id or PLATFORM_TENANT, names.event_id or ""
+
+
 def same_content(stored: bytes, offered: bytes) -> bool:
     """Tell whether two stamped events with one id say the same, whatever the server stamped on each.
 

@@ -1,8 +1,19 @@
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+
+from auditflow.api.ingest_app import Operating
+from auditflow.api.status import Status
+from auditflow.api.where import Where
+from auditflow.apps.operator import Operator
+from auditflow.journal import Journal, Ledger
+from auditflow.journal.commands import Commands
 
 
 @pytest.fixture
@@ -14,3 +25,28 @@ def client() -> Callable[[Any], httpx2.AsyncClient]:
         return httpx2.AsyncClient(transport=transport, base_url="http://auditflow")
 
     return client
+
+
+@pytest.fixture
+def operating(tmp_path: Path) -> Callable[[Journal, Ledger], Operating]:
+    """Give what the operating calls work on, over a journal and a ledger."""
+
+    def operating(journal: Journal, ledger: Ledger) -> Operating:
+        status = Status(journal, ledger, time.time)
+        return Operating(status, ledger, Commands(tmp_path / "commands"), Where(journal, ledger, []))
+
+    return operating
+
+
+@pytest.fixture
+def delivering(tmp_path: Path) -> Any:
+    """Stand in for the delivery process, which carries out commands."""
+
+    @asynccontextmanager
+    async def delivering(ledger: Ledger) -> AsyncIterator[None]:
+        operator = Operator(Commands(tmp_path / "commands"), ledger, lambda accounts: None)
+        working = asyncio.create_task(operator.run())
+        yield
+        working.cancel()
+
+    return delivering

@@ -1,11 +1,9 @@
-import time
 from typing import Any
 
 import pytest
 from openapi_spec_validator import validate
 
 from auditflow.api import ingest_app
-from auditflow.api.status import Status
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import PATHS, Publish
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
@@ -19,11 +17,11 @@ def journal() -> MemoryJournal:
 
 
 @pytest.fixture
-def app(journal: MemoryJournal) -> Any:
+def app(journal: MemoryJournal, operating: Any) -> Any:
     ledger = MemoryLedger()
     ledger.register(["everything"], journal.head(), journal.oldest())
     publish = Publish(journal, Limits())
-    return ingest_app.build(publish, Status(journal, ledger, time.time), publish.unavailable)
+    return ingest_app.build(publish, operating(journal, ledger), publish.unavailable, 2**20)
 
 
 async def test_what_is_published_at_either_path_is_in_the_status(client, app):
@@ -46,6 +44,7 @@ async def test_what_is_published_at_either_path_is_in_the_status(client, app):
         "filtered": 0,
         "deadLettered": 0,
         "pending": 2,
+        "replaying": 0,
         "attempts": 0,
         "possibleDuplicates": 0,
         "lastError": None,

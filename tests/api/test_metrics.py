@@ -27,9 +27,16 @@ async def test_every_figure_of_the_status_is_a_metric_with_the_pipeline_as_label
     }
     row = {
         name: samples[f"auditflow_pipeline_{name}", "a"]
-        for name in ("accepted_total", "delivered_total", "filtered_total", "dead_lettered_total", "pending")
+        for name in (
+            "accepted_total",
+            "delivered_total",
+            "filtered_total",
+            "dead_lettered",
+            "replaying",
+            "pending",
+        )
     }
-    assert list(row.values()) == [5, 2, 1, 0, 2]
+    assert list(row.values()) == [5, 2, 1, 0, 0, 2]
     assert samples["auditflow_pipeline_attempts_total", "a"] == 7
     assert samples["auditflow_pipeline_pending", "b"] == 5
     assert samples["auditflow_pipeline_possible_duplicates_total", "b"] == 0

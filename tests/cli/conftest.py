@@ -1,5 +1,6 @@
 import asyncio
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from auditflow.api import ingest_app
+from auditflow.api.ingest_app import Operating
 from auditflow.api.status import Status
+from auditflow.api.where import Where
+from auditflow.apps.operator import Operator
 from auditflow.apps.server import Server, bind
 from auditflow.cli import main
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
+from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
@@ -46,21 +51,31 @@ def auditflow(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 class Running:
     url: str
     journal: MemoryJournal
+    ledger: MemoryLedger
+
+
+async def run(server: Server, listener: socket.socket, commands: Commands, ledger: MemoryLedger) -> None:
+    operator = asyncio.create_task(Operator(commands, ledger, lambda accounts: None).run())
+    await server.run_on(listener)
+    operator.cancel()
 
 
 @pytest.fixture
-def server() -> Iterator[Running]:
-    """Serve publishing and status over real HTTP, with one pipeline that never delivers, from memory."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """Serve over real HTTP, from memory, with one pipeline that never delivers but does what operators ask."""
     journal, ledger = MemoryJournal(), MemoryLedger()
     ledger.register(["everything"], journal.head(), journal.oldest())
     publish = Publish(journal, Limits())
-    app = ingest_app.build(publish, Status(journal, ledger, time.time), publish.unavailable)
+    commands = Commands(tmp_path_factory.mktemp("data") / "commands")
+    status = Status(journal, ledger, time.time)
+    operating = Operating(status, ledger, commands, Where(journal, ledger, []))
+    app = ingest_app.build(publish, operating, publish.unavailable, 2**20)
     listener = bind("127.0.0.1", 0, "--port")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = Server(app, 1.0)
-    thread = threading.Thread(target=lambda: asyncio.run(server.run_on(listener)))
+    thread = threading.Thread(target=lambda: asyncio.run(run(server, listener, commands, ledger)))
     thread.start()
-    yield Running(url, journal)
+    yield Running(url, journal, ledger)
     server.stop()
     thread.join()
 

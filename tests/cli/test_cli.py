@@ -17,13 +17,13 @@ from auditflow.errors import PluginNotFound
 FUNCTIONS = {command: import_module(f"auditflow.cli.{command}").run for command in COMMANDS} | {
     f"{group} {command.name}": command.callback
     for group in GROUPS
-    for command in import_module(f"auditflow.cli.{group}").group.registered_commands
+    for command in import_module(f"auditflow.cli.{group.replace('-', '_')}").group.registered_commands
 }
 
 
 def test_every_file_of_the_folder_is_a_command_or_a_group() -> None:
     files = Path(auditflow.cli.__path__[0]).glob("[!_]*.py")
-    assert {file.stem for file in files} == {*COMMANDS, *GROUPS}
+    assert {file.stem.replace("_", "-") for file in files} == {*COMMANDS, *GROUPS}
 
 
 @pytest.mark.parametrize("command", FUNCTIONS)

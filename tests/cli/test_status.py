@@ -47,12 +47,12 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[httpx2.Response]:
     """Give what the server answers, in turn."""
     answers: list[httpx2.Response] = []
 
-    def get(url: str, **_: object) -> httpx2.Response:
+    def request(_: str, url: str, **options: object) -> httpx2.Response:
         answer = answers.pop(0)
         answer.request = httpx2.Request("GET", url)
         return answer
 
-    monkeypatch.setattr(httpx2, "get", get)
+    monkeypatch.setattr(httpx2, "request", request)
     return answers
 
 

@@ -85,6 +85,18 @@ def test_the_tutorial_works_from_top_to_bottom(tmp_path):
 
 
 @pytest.mark.timeout(150)
+def test_where_is_my_event_is_answered_as_the_page_says(tmp_path):
+    tutorial, page = DOCS / "tutorial.md", DOCS / "how-to/where-is-my-event.md"
+    (tmp_path / "auditflow.yaml").write_text(blocks(tutorial, "yaml")[0])
+    (start,) = [block for block in blocks(tutorial, "bash") if "auditflow serve" in block]
+    output = run_in_shell("\n".join([start, *blocks(page, "bash")]), tmp_path)
+    assert re.search(r"logins +filtered +condition\.rules\[0\] does not hold", output)
+    assert re.search(r"everything +delivered .*:all-events \(attempt 1\)", output)
+    assert output.count('"state":"delivered"') == 1  # of curl
+    assert output.count('"state": "delivered"') == 1  # of auditflow
+
+
+@pytest.mark.timeout(150)
 def test_the_commands_of_the_http_page_work(tmp_path):
     (tmp_path / "auditflow.yaml").write_text("pipelines: []\n")
     commands = "\n".join(

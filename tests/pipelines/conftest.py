@@ -13,12 +13,15 @@ import uuid_utils
 from auditflow.journal import Account, Batch
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines import destination as destination_module
+from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
+from auditflow.pipelines.replays import Replays
 from auditflow.pipelines.tail import Tail
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -54,14 +57,21 @@ class World:
         tail = Tail(self.journal)
         destination = Destination(sink)
         record = Record("p", self.account().progress.copy(), recorder, lambda: self.now)
-        pipeline = Pipeline(tail, decide or Decide(), destination, policy or DeliveryPolicy(), record)
-        jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), pipeline.run())]
+        self.gate = Gate(paused=self.account().paused)
+        outlet = Outlet(destination, policy or DeliveryPolicy(), self.gate)
+        pipeline = Pipeline(tail, decide or Decide(), outlet, record)
+        self.replays = Replays(self.ledger, decide or Decide(), outlet, record, recorder)
+        jobs = [
+            asyncio.create_task(job)
+            for job in (recorder.run(), tail.run(), pipeline.run(), self.replays.run())
+        ]
         try:
             yield
         finally:
             tail.stop()
-            destination.stop()
-            await asyncio.wait_for(jobs[2], 5)
+            outlet.stop()
+            self.replays.wake()
+            await asyncio.wait_for(asyncio.gather(*jobs[2:]), 5)
             recorder.stop()
             await asyncio.wait_for(asyncio.gather(*jobs), 5)
 
@@ -71,7 +81,7 @@ class World:
 
     def pending(self) -> int:
         account = self.account()
-        pending = self.journal.head() - account.progress.low - account.progress.beyond()
+        pending = self.journal.head() - account.progress.low - account.progress.beyond() + account.replaying
         ended = account.delivered + account.filtered + account.dead_lettered
         assert self.journal.head() - account.base == ended + pending, "the counts do not balance"
         return pending

@@ -11,9 +11,11 @@ from auditflow.errors import JournalDamaged, JournalUnavailable, MissingExtra
 from auditflow.journal import LOST
 from auditflow.pipelines import intake as intake_module
 from auditflow.pipelines import recorder as recorder_module
+from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
@@ -390,7 +392,9 @@ async def test_damage_found_by_a_pipeline_that_lags_reaches_who_runs_it(world, s
 
     monkeypatch.setattr(world.journal, "read", damaged)
     record = Record("p", world.account().progress, Recorder(world.ledger))
-    pipeline = Pipeline(Tail(world.journal), Decide(), Destination(sink), DeliveryPolicy(), record)
+    pipeline = Pipeline(
+        Tail(world.journal), Decide(), Outlet(Destination(sink), DeliveryPolicy(), Gate()), record
+    )
     with pytest.raises(ExceptionGroup) as caught:
         await asyncio.wait_for(pipeline.run(), 5)
     assert caught.group_contains(JournalDamaged)
@@ -403,7 +407,7 @@ async def test_nothing_is_delivered_while_it_cannot_be_recorded_and_nothing_is_l
     sink = RecordingSink(BatchLimits(events=1))
     commit = world.ledger.commit
 
-    def refuse(_):
+    def refuse(*_):
         raise JournalUnavailable(path="ledger.db", reason="disk full")
 
     async with world.running(sink):

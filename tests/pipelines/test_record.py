@@ -60,20 +60,22 @@ def test_events_finished_beyond_the_position_are_not_open():
 
 
 async def test_delivered_events_are_counted_whatever_their_order(books):
-    books.record.settled([5, 1, 2, 4], [], duplicates=3)
+    books.record.settled([({"at": "x"}, [5, 1]), ({"at": "y"}, [2, 4])], [], attempts=2, duplicates=3)
     account = await books.written()
     assert (account.delivered, account.attempts, account.duplicates) == (4, 1, 3)
     assert account.progress == Progress(3, 0b110)
 
 
 async def test_a_call_that_brought_nothing_to_an_end_counts_as_attempt(books):
-    books.record.settled([], [], duplicates=0)
+    books.record.settled([], [], attempts=1, duplicates=0)
     account = await books.written()
     assert (account.delivered, account.attempts, account.progress) == (0, 1, Progress(1))
 
 
 async def test_letters_end_their_events(books):
-    books.record.settled([2], [books.record.letter(1, "Bad", "cannot be", b"{}")], duplicates=0)
+    books.record.settled(
+        [({}, [2])], [books.record.letter(1, "Bad", "cannot be", b"{}")], attempts=1, duplicates=0
+    )
     account = await books.written()
     assert (account.dead_lettered, account.progress) == (1, Progress(3))
 
@@ -92,6 +94,7 @@ async def test_filtered_and_failed_events_end_here(books):
         b"{}",
         first_failed=1_000_000,
         last_failed=1_000_000,
+        tenant="_platform",
         id=1,
     )
 
@@ -114,31 +117,64 @@ async def test_lost_events_become_one_letter_for_each_unbroken_run():
     assert account.progress == Progress(9)
 
 
+async def test_every_delivered_event_has_a_receipt(books):
+    books.record.settled([({"at": "x"}, [5, 1]), ({"at": "y"}, [2])], [], attempts=2, duplicates=0)
+    await books.written()
+    found = [books.ledger.receipt_of("p", number) for number in (1, 2, 3, 5)]
+    assert [one and (one.place, one.attempts, one.at) for one in found] == [
+        ('{"at":"x"}', 2, 1_000_000),
+        ('{"at":"y"}', 2, 1_000_000),
+        None,
+        ('{"at":"x"}', 2, 1_000_000),
+    ]
+
+
 def test_a_letter_says_when_it_failed_first_and_last(books):
     letter = books.record.letter(7, "Bad", "cannot be", b"{}", attempts=3, first_failed=5)
     assert (letter.attempts, letter.first_failed, letter.last_failed) == (3, 5, 1_000_000)
     assert (letter.pipeline, letter.event, letter.count) == ("p", b"{}", 1)
 
 
+def test_a_letter_names_tenant_and_event_where_it_can(books):
+    named = books.record.letter(1, "Bad", "no", b'{"eventId":"i","tenantId":"acme"}')
+    unread = books.record.letter(2, "Bad", "no", b"no event")
+    lost = books.record.letter(3, LOST, "gone", count=7)
+    assert [(one.tenant, one.event_id) for one in (named, unread, lost)] == [
+        ("acme", "i"),
+        ("", ""),
+        ("", ""),
+    ]
+
+
+def test_the_worst_of_several_troubles_is_shown(books):
+    books.record.trouble("one parcel", RETRY)
+    books.record.trouble("another", BLOCKED)
+    books.record.trouble("a third", RETRY)
+    books.record.trouble("another", None)
+    books.record.trouble("one parcel", None)
+    books.record.trouble("a third", None)
+    assert [note["state"] for note in books.notes] == ["retrying", "blocked", "retrying", "active"]
+
+
 def test_the_condition_is_noted_when_it_changes_only(books):
     for trouble in (None, None, RETRY, RETRY, BLOCKED, None):
         books.now += 1
-        books.record.show(trouble)
+        books.record.trouble("a parcel", trouble)
     assert [note["state"] for note in books.notes] == ["active", "retrying", "blocked", "active"]
     assert [note["since"] for note in books.notes] == [1_001_000, 1_003_000, 1_005_000, 1_006_000]
 
 
 def test_another_cause_of_the_same_state_is_noted(books):
-    books.record.show(RETRY)
-    books.record.show(Outcome(Verdict.RETRY, "Timeout"))
+    books.record.trouble("a parcel", RETRY)
+    books.record.trouble("a parcel", Outcome(Verdict.RETRY, "Timeout"))
     assert [note["lastError"]["code"] for note in books.notes] == ["Throttled", "Timeout"]
 
 
 def test_the_last_error_stays_to_be_seen_after_recovery(books):
-    books.record.show(None)
-    books.record.show(BLOCKED)
+    books.record.trouble("a parcel", None)
+    books.record.trouble("a parcel", BLOCKED)
     books.now += 60
-    books.record.show(None)
+    books.record.trouble("a parcel", None)
     assert books.notes[0]["lastError"] is None
     assert (
         books.notes[1]["lastError"]

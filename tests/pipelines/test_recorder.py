@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
-from auditflow.journal import Account, Letter, Progress, Update
+from auditflow.journal import Account, Letter, Progress, Replayed, Update
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.memory import MemoryLedger
 from auditflow.pipelines import recorder as module
@@ -32,12 +32,12 @@ class TroubledLedger(MemoryLedger):
         self.gate = threading.Event()
         self.gate.set()
 
-    def commit(self, updates: Sequence[Update]) -> None:
+    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
         self.commits.append([update.pipeline for update in updates])
         self.gate.wait(5)
         if self.on_commit:
             raise self.on_commit
-        super().commit(updates)
+        super().commit(updates, replayed)
 
     def note(self, pipeline: str, condition: str) -> None:
         self.notes.append((pipeline, condition))
@@ -46,7 +46,7 @@ class TroubledLedger(MemoryLedger):
         super().note(pipeline, condition)
 
     def account(self, pipeline: str = "p") -> Account:
-        return self._accounts[pipeline]
+        return next(account for account in self.accounts() if account.pipeline == pipeline)
 
 
 @pytest.fixture(autouse=True)
@@ -83,9 +83,9 @@ def progress_to(low: int) -> Progress:
 
 
 async def test_changes_of_all_pipelines_share_a_transaction(recorder, ledger):
-    recorder.add("p", progress_to(3), delivered=1, attempts=1)
-    recorder.add("q", progress_to(2), filtered=1)
-    recorder.add("p", progress_to(3), delivered=1, attempts=1, duplicates=1)
+    recorder.add(Update("p", progress_to(3), delivered=1, attempts=1))
+    recorder.add(Update("q", progress_to(2), filtered=1))
+    recorder.add(Update("p", progress_to(3), delivered=1, attempts=1, duplicates=1))
     async with running(recorder):
         pass
     assert ledger.commits == [["p", "q"]]
@@ -98,10 +98,10 @@ async def test_it_goes_on_after_each_commit_and_gathers_what_comes_meanwhile(rec
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.05)
     monkeypatch.setattr(module, "RETRY_SECONDS", 3600)
     async with running(recorder):
-        recorder.add("p", progress_to(2), delivered=1)
+        recorder.add(Update("p", progress_to(2), delivered=1))
         await until(lambda: ledger.account().delivered == 1)
         for low in range(3, 8):
-            recorder.add("p", progress_to(low), delivered=1)
+            recorder.add(Update("p", progress_to(low), delivered=1))
             await asyncio.sleep(0)
         await until(lambda: ledger.account().delivered == 6)
     assert len(ledger.commits) == 2
@@ -112,7 +112,7 @@ async def test_the_progress_written_is_the_one_at_the_commit_not_one_of_later(re
     ledger.gate.clear()
     async with running(recorder):
         progress.finish(1)
-        recorder.add("p", progress, delivered=1)
+        recorder.add(Update("p", progress, delivered=1))
         await until(lambda: bool(ledger.commits))
         progress.finish(2)
         ledger.gate.set()
@@ -128,18 +128,20 @@ async def test_what_could_not_be_written_is_written_later_once_with_what_came_me
     async with running(recorder):
         progress.finish(1, 2)
         recorder.add(
-            "p",
-            progress,
-            delivered=1,
-            filtered=0,
-            attempts=2,
-            duplicates=3,
-            letters=[Letter("p", 2, "Bad", "")],
+            Update(
+                "p",
+                progress,
+                delivered=1,
+                filtered=0,
+                attempts=2,
+                duplicates=3,
+                letters=[Letter("p", 2, "Bad", "")],
+            )
         )
         recorder.note("p", '{"n":1}')
         await until(lambda: not recorder.writable())
         progress.finish(3, 2)
-        recorder.add("p", progress, delivered=1, filtered=1, letters=[Letter("p", 4, "Bad", "")])
+        recorder.add(Update("p", progress, delivered=1, filtered=1, letters=[Letter("p", 4, "Bad", "")]))
         recorder.note("q", '{"n":2}')
         ledger.on_commit = None
         await until(recorder.writable)
@@ -155,7 +157,7 @@ async def test_what_could_not_be_written_is_written_later_once_with_what_came_me
 async def test_a_note_that_fails_does_not_count_the_changes_before_it_twice(recorder, ledger):
     ledger.on_note = UNAVAILABLE
     async with running(recorder):
-        recorder.add("p", progress_to(2), delivered=1, letters=[Letter("p", 1, "Bad", "")])
+        recorder.add(Update("p", progress_to(2), delivered=1, letters=[Letter("p", 1, "Bad", "")]))
         recorder.note("p", '{"n":1}')
         await until(lambda: not recorder.writable())
         ledger.on_note = None
@@ -180,7 +182,7 @@ async def test_while_the_disk_refuses_it_tries_with_pauses(recorder, ledger, mon
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.05)
     ledger.on_commit = UNAVAILABLE
     async with running(recorder):
-        recorder.add("p", progress_to(2), delivered=1)
+        recorder.add(Update("p", progress_to(2), delivered=1))
         await asyncio.sleep(0.12)
         assert 2 <= len(ledger.commits) <= 3
         ledger.on_commit = None
@@ -189,7 +191,7 @@ async def test_while_the_disk_refuses_it_tries_with_pauses(recorder, ledger, mon
 async def test_a_stop_while_the_disk_refuses_tries_once_more_and_ends(recorder, ledger):
     ledger.on_commit = UNAVAILABLE
     async with running(recorder):
-        recorder.add("p", progress_to(2), delivered=1)
+        recorder.add(Update("p", progress_to(2), delivered=1))
         await until(lambda: not recorder.writable())
     assert ledger.account().delivered == 0
 
@@ -197,7 +199,7 @@ async def test_a_stop_while_the_disk_refuses_tries_once_more_and_ends(recorder, 
 async def test_a_stop_writes_what_is_left_first(recorder, ledger):
     async with running(recorder):
         await asyncio.sleep(0)
-        recorder.add("p", progress_to(2), delivered=1)
+        recorder.add(Update("p", progress_to(2), delivered=1))
         recorder.note("q", '{"n":1}')
     assert ledger.account().delivered == 1
     assert ledger.account("q").condition == '{"n":1}'
@@ -222,7 +224,7 @@ async def test_without_changes_nothing_is_written_and_a_stop_ends_it(recorder, l
 async def test_a_note_that_comes_during_the_last_commit_is_written_too(recorder, ledger):
     ledger.gate.clear()
     async with running(recorder):
-        recorder.add("p", progress_to(2), delivered=1)
+        recorder.add(Update("p", progress_to(2), delivered=1))
         await until(lambda: bool(ledger.commits))
         recorder.stop()
         recorder.note("q", '{"n":1}')
@@ -240,7 +242,7 @@ async def test_notes_alone_make_no_commit(recorder, ledger):
 async def test_damage_ends_it_and_whoever_wants_to_deliver_hears_of_it(recorder, ledger):
     ledger.on_commit = JournalDamaged(path="ledger.db", reason="checksum")
     assert recorder.writable()
-    recorder.add("p", progress_to(2), delivered=1)
+    recorder.add(Update("p", progress_to(2), delivered=1))
     with pytest.raises(JournalDamaged):
         await asyncio.wait_for(recorder.run(), 5)
     with pytest.raises(JournalDamaged):
@@ -252,7 +254,7 @@ async def test_commits_wait_for_no_thread_that_others_hold(recorder, ledger):
     held = [asyncio.create_task(asyncio.to_thread(release.wait, 5)) for _ in range(64)]
     try:
         async with running(recorder):
-            recorder.add("p", progress_to(2), delivered=1)
+            recorder.add(Update("p", progress_to(2), delivered=1))
             await until(lambda: ledger.account().delivered == 1)
     finally:
         release.set()
@@ -265,7 +267,7 @@ async def test_it_works_on_a_real_ledger(tmp_path):
     ledger.register(["p"], 1, 1)
     recorder = Recorder(ledger)
     async with running(recorder):
-        recorder.add("p", progress_to(3), delivered=2, attempts=1)
+        recorder.add(Update("p", progress_to(3), delivered=2, attempts=1))
         recorder.note("p", '{"state":"active"}')
     (account,) = ledger.accounts()
     ledger.close()

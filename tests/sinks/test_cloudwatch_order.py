@@ -10,9 +10,11 @@ import uuid_utils
 from auditflow.journal import Batch
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines import destination as destination_module
+from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
@@ -128,7 +130,7 @@ async def test_a_pipeline_is_never_overtaken_even_after_retries(cloud, monkeypat
     (account,) = ledger.accounts()
     record = Record("p", account.progress.copy(), recorder)
     policy = DeliveryPolicy.model_validate({"max-in-flight": 4})
-    pipeline = Pipeline(tail, Decide(), destination, policy, record)
+    pipeline = Pipeline(tail, Decide(), Outlet(destination, policy, Gate()), record)
     jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), pipeline.run())]
     for kind in ("throttle", "unavailable", "reset"):
         cloud.fault(kind, operation="PutLogEvents", rate=0.15)

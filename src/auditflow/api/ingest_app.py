@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
-from auditflow.api import probes, problems
+from auditflow.api import dead_letters, pipelines, probes, problems, where
 from auditflow.api.metrics import PipelineCollector
 from auditflow.api.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.status import Status
+from auditflow.api.strict_body import StrictBody
+from auditflow.api.where import Where
 from auditflow.ingest.publish import PATHS, Publish
+from auditflow.journal import Ledger
+from auditflow.journal.commands import Commands
 from auditflow.telemetry import metrics
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 
-def build(publish: Publish, status: Status, check: probes.Check) -> App:
+@dataclass(frozen=True, slots=True)
+class Operating:
+    """What the operating calls work on."""
+
+    status: Status
+    ledger: Ledger
+    commands: Commands
+    where: Where
+
+
+def build(publish: Publish, operating: Operating, check: probes.Check, largest_body: int) -> App:
     """Build the ASGI app. Publish calls never enter FastAPI, which would cost more than accepting an event."""
-    behind = operations(status, check)
+    behind = StrictBody(operations(operating, check), largest_body)
 
     async def front_door(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] == "http" and scope["path"] in PATHS:
@@ -32,7 +47,7 @@ def build(publish: Publish, status: Status, check: probes.Check) -> App:
     return front_door
 
 
-def operations(status: Status, check: probes.Check) -> FastAPI:
+def operations(operating: Operating, check: probes.Check) -> FastAPI:
     """Build everything but publishing, which is in the OpenAPI document all the same."""
     app = FastAPI(
         title="AuditFlow",
@@ -41,9 +56,13 @@ def operations(status: Status, check: probes.Check) -> FastAPI:
         openapi_tags=[{"name": "publish"}, {"name": "operate"}, {"name": "probes"}],
     )
     app.include_router(probes.router("ingest", check))
+    app.include_router(dead_letters.router(operating.ledger, operating.commands))
+    app.include_router(pipelines.router(operating.commands))
+    app.include_router(where.router(operating.where))
     problems.install(app)
-    pipelines = CollectorRegistry()
-    pipelines.register(PipelineCollector(status))
+    status = operating.status
+    collected = CollectorRegistry()
+    collected.register(PipelineCollector(status))
 
     @app.get(
         "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
@@ -53,7 +72,7 @@ def operations(status: Status, check: probes.Check) -> FastAPI:
 
     @app.get("/metrics", tags=["operate"], summary="Prometheus metrics")
     def read_metrics() -> Response:
-        text = generate_latest(metrics.REGISTRY) + generate_latest(pipelines)
+        text = generate_latest(metrics.REGISTRY) + generate_latest(collected)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     _document_publish(app)

@@ -13,12 +13,13 @@ _COUNTERS = {
     "accepted": "Events the pipeline is accountable for.",
     "delivered": "Events its destination has confirmed.",
     "filtered": "Events its condition, sampling or transformer left out.",
-    "deadLettered": "Events that ended as dead letters.",
     "attempts": "Calls to its sink.",
     "possibleDuplicates": "Events sent again after an end that left it open whether they had arrived.",
 }
 _GAUGES = {
     "pending": "Events not yet at an end.",
+    "replaying": "Those of them that were dead letters and are delivered anew.",
+    "deadLettered": "Events that ended as dead letters; a replay takes them out again.",
     "oldestPendingAgeSeconds": "Age of the oldest of them.",
 }
 _STATES = ("active", "retrying", "blocked", "paused")

@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from auditflow.errors import AuditFlowError
 from auditflow.ingest.decode import now_rfc3339
 from auditflow.ingest.publish import correlation
 
@@ -49,6 +50,11 @@ def install(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         message = _NO_OBJECT if first["type"] == "json_invalid" or not where else f"{where}: {first['msg']}"
         return problem(request, 400, "VALIDATION_ERROR", message)
+
+    @app.exception_handler(AuditFlowError)
+    def of_ours(request: Request, error: AuditFlowError) -> JSONResponse:
+        status = getattr(error, "status", 503)
+        return problem(request, status, error.code, str(error), hint=error.hint)
 
     @app.exception_handler(Exception)
     def of_fault(request: Request, error: Exception) -> JSONResponse:

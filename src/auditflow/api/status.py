@@ -40,17 +40,18 @@ class Status:
 
     def _pipeline(self, account: Account, head: int) -> dict[str, Any]:
         condition = msgspec.json.decode(account.condition)
-        pending = head - account.progress.low - account.progress.beyond()
+        pending = head - account.progress.low - account.progress.beyond() + account.replaying
         return {
             "name": account.pipeline,
             "tenant": PLATFORM_TENANT,
-            "state": condition.get("state", "active"),
+            "state": "paused" if account.paused else condition.get("state", "active"),
             "since": condition.get("since"),
             "accepted": head - account.base,
             "delivered": account.delivered,
             "filtered": account.filtered,
             "deadLettered": account.dead_lettered,
             "pending": pending,
+            "replaying": account.replaying,
             "oldestPendingAgeSeconds": self._age(account.progress.low) if pending else 0,
             "attempts": account.attempts,
             "possibleDuplicates": account.duplicates,

@@ -1,4 +1,4 @@
-"""In front of the sink service: a body is bounded and inflated as a publish call's is, and it is strict JSON.
+"""In front of what FastAPI serves: a body is bounded and inflated as a publish call's is, and it is strict JSON.
 
 FastAPI reads bodies of any size, and Python's JSON takes NaN and unpaired surrogates, which no destination does.
 """
@@ -32,7 +32,8 @@ class StrictBody:
             return
         try:
             body = await read(receive, dict(scope["headers"]), self._limit)
-            _check(body)
+            if body:
+                _check(body)
         except ClientGone:
             return
         except InvalidRequest as error:

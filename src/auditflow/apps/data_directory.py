@@ -21,6 +21,7 @@ class DataDirectory:
         self.path = path
         self.journal = path / "journal.sqlite"
         self.ledger = path / "ledger.sqlite"
+        self.commands = path / "commands"
 
     def prepare(self) -> None:
         """Create the directory, for its owner only, and check that it can be written.

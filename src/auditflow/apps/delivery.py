@@ -5,25 +5,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.lifecycle import stop_requested
+from auditflow.apps.operator import Operator
 from auditflow.apps.server import Server
 from auditflow.config import Config, PipelineConfig, SinkConfig
-from auditflow.journal import Ledger, Progress
+from auditflow.journal import Account, Ledger
+from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
 from auditflow.pipelines.condition import compile_condition
+from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
+from auditflow.pipelines.replays import Replays
 from auditflow.pipelines.sample import keeps
 from auditflow.pipelines.tail import Tail
 from auditflow.plugins import Catalogue
+
+FORGET_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
 
@@ -41,17 +51,40 @@ async def run(
     service = build(SinkService(catalogue, sinks), lambda: "", config.server.max_request_bytes)
     server = Server(service, config.server.shutdown_timeout)
     delivery = Delivery(enabled, catalogue, Tail(journal), ledger)
+    operator = Operator(Commands(directory.commands), ledger, delivery.heed)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run_on(listener))
             tasks.create_task(delivery.run(stopping, config.server.shutdown_timeout))
+            aside = [
+                tasks.create_task(operator.run()),
+                tasks.create_task(_forget(ledger, config.journal.retention)),
+            ]
             _log.info("sink service at http://%s:%s", *listener.getsockname()[:2])
             await stopping.wait()
+            for task in aside:
+                task.cancel()
             server.stop()
     finally:
         await sinks.close()
         ledger.close()
         journal.close()
+
+
+async def _forget(ledger: Ledger, retention: float) -> None:
+    """Drop receipts, now and again, when the journal drops the blocks of their time."""
+    while True:
+        await asyncio.to_thread(ledger.forget_receipts, int((time.time() - retention) * 1000))
+        await asyncio.sleep(FORGET_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is done for one pipeline."""
+
+    outlet: Outlet
+    pipeline: Pipeline
+    replays: Replays
 
 
 class Delivery:
@@ -61,15 +94,28 @@ class Delivery:
         self, pipelines: Sequence[PipelineConfig], catalogue: Catalogue, tail: Tail, ledger: Ledger
     ) -> None:
         self._tail = tail
+        self._ledger = ledger
         self._recorder = Recorder(ledger)
         self._destinations: list[tuple[SinkConfig, Destination]] = []
-        progress = {account.pipeline: account.progress for account in ledger.accounts()}
-        self._pipelines = [self._pipeline(each, catalogue, progress[each.name]) for each in pipelines]
+        accounts = {account.pipeline: account for account in ledger.accounts()}
+        self._work = {each.name: self._start(each, catalogue, accounts[each.name]) for each in pipelines}
 
-    def _pipeline(self, config: PipelineConfig, catalogue: Catalogue, progress: Progress) -> Pipeline:
-        record = Record(config.name, progress, self._recorder)
-        destination = self._destination(config, catalogue)
-        return Pipeline(self._tail, decide_of(config, catalogue), destination, config.delivery, record)
+    def heed(self, accounts: Sequence[Account]) -> None:
+        """Do as the ledger says now: pause or go on, and deliver letters anew."""
+        for account in accounts:
+            if work := self._work.get(account.pipeline):
+                work.outlet.gate.pause(paused=account.paused)
+                work.replays.wake()
+
+    def _start(self, config: PipelineConfig, catalogue: Catalogue, account: Account) -> Work:
+        record = Record(config.name, account.progress, self._recorder)
+        decide = decide_of(config, catalogue)
+        outlet = Outlet(self._destination(config, catalogue), config.delivery, Gate(paused=account.paused))
+        return Work(
+            outlet,
+            Pipeline(self._tail, decide, outlet, record),
+            Replays(self._ledger, decide, outlet, record, self._recorder),
+        )
 
     def _destination(self, config: PipelineConfig, catalogue: Catalogue) -> Destination:
         """Give the pipelines that share sink and properties one destination."""
@@ -90,11 +136,15 @@ class Delivery:
             async with asyncio.TaskGroup() as tasks:
                 watching = tasks.create_task(_raise_from(recording))
                 tasks.create_task(self._tail.run())
-                working = [tasks.create_task(pipeline.run()) for pipeline in self._pipelines]
+                jobs = [
+                    job for work in self._work.values() for job in (work.pipeline.run(), work.replays.run())
+                ]
+                working = [tasks.create_task(job) for job in jobs]
                 await stopping.wait()
                 self._tail.stop()
-                for _, destination in self._destinations:
-                    destination.stop()
+                for work in self._work.values():
+                    work.outlet.stop()
+                    work.replays.wake()
                 _, late = await asyncio.wait(working, timeout=shutdown_seconds) if working else (None, set())
                 for task in late:
                     task.cancel()

@@ -10,6 +10,7 @@ from typing import Final
 
 from auditflow.api import ingest_app
 from auditflow.api.status import Status
+from auditflow.api.where import Where
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.lifecycle import stop_requested
 from auditflow.apps.server import Server
@@ -17,6 +18,7 @@ from auditflow.config import Config
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal, Ledger
+from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
 
@@ -30,7 +32,13 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket)
     stopping = stop_requested()
     journal, ledger = _open(config, directory)
     publish = Publish(journal, _limits(config))
-    app = ingest_app.build(publish, Status(journal, ledger, time.time), publish.unavailable)
+    operating = ingest_app.Operating(
+        Status(journal, ledger, time.time),
+        ledger,
+        Commands(directory.commands),
+        Where(journal, ledger, config.pipelines, retention=config.journal.retention),
+    )
+    app = ingest_app.build(publish, operating, publish.unavailable, config.server.max_request_bytes)
     server = Server(app, config.server.shutdown_timeout)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -14,9 +14,22 @@ from auditflow.cli._output import Exit, show_error
 from auditflow.errors import AuditFlowError
 from auditflow.telemetry import logs
 
-COMMANDS: Final = ("serve", "publish", "status", "check", "explain", "doctor", "schema", "sinks", "demo")
+COMMANDS: Final = (
+    "serve",
+    "publish",
+    "status",
+    "where",
+    "pause",
+    "resume",
+    "check",
+    "explain",
+    "doctor",
+    "schema",
+    "sinks",
+    "demo",
+)
 """In the order of the help. Each is a module of this package with a function `run`."""
-GROUPS: Final = ("aws",)
+GROUPS: Final = ("dead-letters", "aws")
 """Commands with commands of their own. Each is a module of this package with a typer application `group`."""
 
 app = typer.Typer(
@@ -30,7 +43,7 @@ app = typer.Typer(
 for _command in COMMANDS:
     app.command(_command)(import_module(f"{__name__}.{_command}").run)
 for _group in GROUPS:
-    app.add_typer(import_module(f"{__name__}.{_group}").group, name=_group)
+    app.add_typer(import_module(f"{__name__}.{_group.replace('-', '_')}").group, name=_group)
 
 
 def _show_version(wanted: bool) -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import typer
@@ -22,7 +21,6 @@ from auditflow.sinks._cloudwatch_errors import (
     needs_new_credentials,
 )
 from auditflow.sinks._cloudwatch_policy import Delivery
-from auditflow.units import seconds
 
 T = TypeVar("T")
 
@@ -149,29 +147,4 @@ def is_missing(error: LogsUnreadable) -> bool:
     return isinstance(error.__cause__, Exception) and error_code(error.__cause__) == MISSING
 
 
-def moment(text: str, flag: str) -> float:
-    """Read ``now``, an age such as ``1h``, or an ISO 8601 time (UTC when it names no zone) as Unix seconds.
-
-    Raises typer.BadParameter.
-    """
-    if text == "now":
-        return time.time()
-    try:
-        return max(0.0, time.time() - seconds(text))
-    except ValueError:
-        pass
-    try:
-        at = datetime.fromisoformat(text)
-        return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp())
-    except (ValueError, OverflowError):
-        message = f"{text!r}: expected now, an age such as 30m, 1h or 7d, or a time such as 2026-01-31T12:00Z"
-        raise typer.BadParameter(message, param_hint=flag) from None
-
-
 _any_group = re.compile(r'arn:[^\s"]+:log-group:\*:\*').sub
-_unsafe = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").sub
-
-
-def safe(text: str) -> str:
-    """Escape what would steer the terminal, or is no text at all."""
-    return _unsafe(lambda found: f"\\u{ord(found[0]):04x}", text)

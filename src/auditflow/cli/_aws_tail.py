@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import typer
 
-from auditflow.cli._aws_logs import Source, is_missing, safe
+from auditflow.cli._aws_logs import Source, is_missing
+from auditflow.cli._output import safe
 from auditflow.errors import LogsUnreadable
 
 PAUSE: Final = 2.0

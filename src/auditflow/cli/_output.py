@@ -1,6 +1,7 @@
 """How commands answer: exit codes, tables, JSON, errors."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -65,3 +66,11 @@ def show_error(error: AuditFlowError) -> None:
     typer.echo(f"auditflow: {error}", err=True)
     if error.hint:
         typer.echo(f"hint: {error.hint}", err=True)
+
+
+_unsafe = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").sub
+
+
+def safe(text: str) -> str:
+    """Escape what would steer the terminal, or is no text at all."""
+    return _unsafe(lambda found: f"\\u{ord(found[0]):04x}", text)

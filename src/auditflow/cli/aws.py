@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from auditflow.cli._options import ConfigOption, FormatOption, PluginsOption
-from auditflow.cli._output import Exit, Format, show_json, show_table
+from auditflow.cli._output import Exit, Format, safe, show_json, show_table
+from auditflow.cli._times import moment
 
 if TYPE_CHECKING:
     from auditflow.sinks._cloudwatch_policy import Document
@@ -105,7 +106,7 @@ def query(  # noqa: PLR0913, PLR0917 - one parameter per option
     from auditflow.cli._configuration import deliveries, load
 
     question = _aws_query.question(asked)
-    begin, end = _aws_logs.moment(since, "--since"), _aws_logs.moment(until, "--until")
+    begin, end = moment(since, "--since"), moment(until, "--until")
     if begin >= end:
         raise typer.BadParameter("it is not before --until", param_hint="--since")
     loaded, _ = load(config, plugins)
@@ -118,8 +119,8 @@ def query(  # noqa: PLR0913, PLR0917 - one parameter per option
         typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink")
     elif found["rows"]:
         names = _aws_query.columns(found["rows"])
-        cells = ([_aws_logs.safe(row.get(name, "")) for name in names] for row in found["rows"])
-        show_table([_aws_logs.safe(name) for name in names], cells)
+        cells = ([safe(row.get(name, "")) for name in names] for row in found["rows"])
+        show_table([safe(name) for name in names], cells)
     else:
         typer.echo(
             f"nothing found in {len(found['logGroups'])} log groups, {found['scanned']:,} records scanned"
@@ -156,7 +157,7 @@ def tail(  # noqa: PLR0913, PLR0917 - one parameter per option
     from auditflow.cli import _aws_logs, _aws_tail
     from auditflow.cli._configuration import deliveries, load
 
-    begin = _aws_logs.moment(since, "--since")
+    begin = moment(since, "--since")
     loaded, _ = load(config, plugins)
     those = _aws_logs.chosen(deliveries(loaded), pipeline)
     if not those:

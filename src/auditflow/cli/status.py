@@ -54,20 +54,11 @@ def _watch(url: str, status: dict[str, Any], interval: float) -> None:
 
 def fetch(url: str) -> dict[str, Any]:
     """Read the status of a running server. Raises ServerUnreachable."""
-    import httpx2
+    from auditflow.cli._server import ask
 
-    try:
-        answer = httpx2.get(f"{url.rstrip('/')}/api/v1/status", timeout=10.0)
-        answer.raise_for_status()
-        status: dict[str, Any] = answer.json()
-        _ = status["pipelines"], status["journal"]
-    except httpx2.HTTPStatusError as error:
-        reason = f"it answers HTTP {error.response.status_code}"
-        raise ServerUnreachable(url=url, reason=reason) from None
-    except (ValueError, TypeError, KeyError):
-        raise ServerUnreachable(url=url, reason="something else answers there") from None
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise ServerUnreachable(url=url, reason=str(error) or type(error).__name__) from None
+    status = ask(url, "GET", "status")
+    if not {"pipelines", "journal"} <= status.keys():
+        raise ServerUnreachable(url=url, reason="something else answers there")
     return status
 
 

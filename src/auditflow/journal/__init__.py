@@ -28,41 +28,47 @@ on them, are in `sql/journal.sql` and `sql/ledger.sql`.
                       lost events. `ids`: 16 bytes per event, joined into large rows; they outlive their block.
 ``journal.db-mark``   The next sequence number and the first not evicted, unflushed: what was lost when the file is.
 ``ledger.db``         `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
-                      `letter`: dead letters.
+                      `letter`: dead letters, also while they are delivered anew. `receipt`: what one call of a
+                      sink has brought where, one row however many events.
 ``*-damaged``         A note of damage met in use; the next start recovers.
 ``*.damaged-<time>``  What recovery set aside (Unix time); kept until somebody deletes it.
 
 Where to look
 -------------
 `sqlite` appends, `reader` reads; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
-`opening`, `recovery` and `salvage` deal with damage; `ledger` and `accounting` keep what became of events;
-`memory` is both for tests.
+`opening`, `recovery` and `salvage` deal with damage; `ledger`, `accounting` and `letters` and `receipts` keep
+what became of events; `commands` carries what operators ask for to the delivery process; `memory` is both stores for tests.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
+from auditflow.journal.letters import ALL, LOST, Letter, LetterGroup, Replay, Replayed, Selection
 from auditflow.journal.progress import Progress
+from auditflow.journal.receipts import Handed, Receipt
 
 __all__ = [
+    "ALL",
     "LOST",
     "Account",
     "Appended",
     "Batch",
     "Block",
+    "Handed",
     "Journal",
     "Ledger",
     "Letter",
+    "LetterGroup",
     "Progress",
+    "Receipt",
+    "Replay",
+    "Replayed",
+    "Selection",
     "Update",
 ]
-
-LOST: Final = "LOST_IN_JOURNAL"
-"""Dead-letter code of events that were accepted and can no longer be read back."""
 
 
 @dataclass(slots=True)
@@ -136,6 +142,13 @@ class Journal(ABC):
         """
 
     @abstractmethod
+    def find(self, event_id: str) -> Iterator[int]:
+        """Give the sequence numbers of the events with this id, newest first: one for each tenant that used it.
+
+        `event_id` is a canonical lower-case UUID. Looks as far back as the deduplication window reaches.
+        """
+
+    @abstractmethod
     def appended_at(self, sequence: int) -> int | None:
         """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
 
@@ -160,27 +173,6 @@ class Journal(ABC):
 
 
 @dataclass(slots=True)
-class Letter:
-    """One dead letter: events that a pipeline will not deliver, and why."""
-
-    pipeline: str
-    sequence: int
-    """Of the first event."""
-    code: str
-    reason: str
-    event: bytes = b""
-    """As the journal held it; empty when it is lost."""
-    count: int = 1
-    """1, except for a run of lost events."""
-    attempts: int = 0
-    first_failed: int = 0
-    """Unix time, milliseconds."""
-    last_failed: int = 0
-    id: int = 0
-    """Given by the ledger."""
-
-
-@dataclass(slots=True)
 class Update:
     """A change to one pipeline, made whole or not at all. Counts are additions, not totals."""
 
@@ -193,6 +185,17 @@ class Update:
     duplicates: int = 0
     """Events that may have been delivered twice."""
     letters: list[Letter] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+
+    def add(self, other: Update) -> None:
+        """Take in a further change of the same pipeline."""
+        self.progress = other.progress
+        self.delivered += other.delivered
+        self.filtered += other.filtered
+        self.attempts += other.attempts
+        self.duplicates += other.duplicates
+        self.letters += other.letters
+        self.receipts += other.receipts
 
 
 @dataclass(slots=True)
@@ -201,7 +204,7 @@ class Account:
 
     In a consistent reading of journal and ledger
     ``head - base == delivered + filtered + dead_lettered + pending`` where
-    ``pending == head - progress.low - progress.beyond()``.
+    ``pending == head - progress.low - progress.beyond() + replaying``.
     """
 
     pipeline: str
@@ -212,8 +215,12 @@ class Account:
     delivered: int = 0
     filtered: int = 0
     dead_lettered: int = 0
+    replaying: int = 0
+    """Events out of dead letters that are to be delivered anew."""
     attempts: int = 0
     duplicates: int = 0
+    paused: bool = False
+    """Whether somebody has told it to wait."""
     condition: str = "{}"
     """JSON that the delivery process keeps for status: state, last error, since when."""
 
@@ -227,12 +234,33 @@ class Ledger(ABC):
 
         A new one starts at `head`; in a ledger that knows no pipeline yet, at `oldest`, so that a lost
         ledger repeats work and never skips it. A known one goes on where it stopped; what was evicted while
-        it was inactive (below `oldest`) moves its base, not its counters.
+        it was inactive (below `oldest`) moves its base, not its counters. Letters that were to be delivered by
+        a pipeline that is no longer active are dead again.
         """
 
     @abstractmethod
-    def commit(self, updates: Sequence[Update]) -> None:
-        """Apply the updates in one durable transaction (J4)."""
+    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
+        """Apply the updates, and what has become of replayed letters, in one durable transaction (J4)."""
+
+    @abstractmethod
+    def pause(self, pipeline: str, *, paused: bool) -> None:
+        """Keep whether the pipeline is to wait. Raises KeyError for one that was never registered."""
+
+    @abstractmethod
+    def replay(self, selection: Selection, replay: Replay, at: int) -> int:
+        """Mark dead letters to be delivered anew and give how many events they hold.
+
+        Left out are those without an event and those whose pipeline is not active. `at` is Unix time in
+        milliseconds.
+        """
+
+    @abstractmethod
+    def purge(self, selection: Selection) -> int:
+        """Delete dead letters and give how many events they held, which stay counted as dead-lettered."""
+
+    @abstractmethod
+    def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Give letters that the pipeline is to deliver anew, as `letters` does."""
 
     @abstractmethod
     def note(self, pipeline: str, condition: str) -> None:
@@ -243,8 +271,27 @@ class Ledger(ABC):
         """Give every pipeline, active or not, in one consistent reading."""
 
     @abstractmethod
-    def letters(self, pipeline: str | None = None, after: int = 0, limit: int = 100) -> list[Letter]:
-        """Give dead letters by ascending id, beginning above `after`."""
+    def letters(self, selection: Selection = ALL, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Give dead letters, and those that are being replayed, by ascending id, beginning above `after`.
+
+        Fewer than `limit` when their events are large; none when there are none above `after`.
+        """
+
+    @abstractmethod
+    def letter_groups(self, selection: Selection = ALL) -> list[LetterGroup]:
+        """Count letters by pipeline and code."""
+
+    @abstractmethod
+    def letter_of(self, pipeline: str, sequence: int) -> Letter | None:
+        """Give the dead letter that holds an event of a pipeline, if there is one."""
+
+    @abstractmethod
+    def receipt_of(self, pipeline: str, sequence: int) -> Receipt | None:
+        """Give the newest receipt for an event of a pipeline, if there is one."""
+
+    @abstractmethod
+    def forget_receipts(self, before: int) -> None:
+        """Drop receipts from before a time, Unix milliseconds; the rest of very many later."""
 
     @abstractmethod
     def incidents(self) -> list[str]:

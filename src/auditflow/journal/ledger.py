@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, Final
-from zlib import crc32
+from typing import NoReturn
 
 import apsw
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
-from auditflow.journal import Account, Ledger, Letter, Progress, Update, recovery
+from auditflow.journal import (
+    ALL,
+    Account,
+    Ledger,
+    Letter,
+    LetterGroup,
+    Receipt,
+    Replay,
+    Replayed,
+    Selection,
+    Update,
+    account_rows,
+    letter_rows,
+    recovery,
+)
+from auditflow.journal.account_rows import SQL
 from auditflow.journal.accounting import applied, registered
-from auditflow.journal.database import connect, explained, run, sidecar, transaction, usable
+from auditflow.journal.database import connect, each, explained, run, sidecar, transaction, usable
 from auditflow.journal.reader import Reading, inode
-from auditflow.journal.statements import Statements
-
-SQL: Final = Statements("ledger")
 
 
 class LedgerReader(Ledger):
@@ -33,9 +44,25 @@ class LedgerReader(Ledger):
         """Refuse: only the delivery process writes."""
         self._refuse(pipelines, head, oldest)
 
-    def commit(self, updates: Sequence[Update]) -> None:
+    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
         """Refuse: only the delivery process writes."""
-        self._refuse(updates)
+        self._refuse(updates, replayed)
+
+    def pause(self, pipeline: str, *, paused: bool) -> None:
+        """Refuse: only the delivery process writes."""
+        self._refuse(pipeline, paused)
+
+    def replay(self, selection: Selection, replay: Replay, at: int) -> int:
+        """Refuse: only the delivery process writes."""
+        self._refuse(selection, replay, at)
+
+    def purge(self, selection: Selection) -> int:
+        """Refuse: only the delivery process writes."""
+        self._refuse(selection)
+
+    def forget_receipts(self, before: int) -> None:
+        """Refuse: only the delivery process writes."""
+        self._refuse(before)
 
     def note(self, pipeline: str, condition: str) -> None:
         """Refuse: only the delivery process writes."""
@@ -43,33 +70,54 @@ class LedgerReader(Ledger):
 
     def accounts(self) -> list[Account]:
         """Give every pipeline, active or not, in one consistent reading."""
-        return [_account(row) for row in self._rows(SQL.accounts)]
+        with self._read() as connection:
+            return account_rows.accounts(connection) if connection else []
 
-    def letters(self, pipeline: str | None = None, after: int = 0, limit: int = 100) -> list[Letter]:
-        """Give dead letters by ascending id, beginning above `after`."""
-        if pipeline is None:
-            return [Letter(*row) for row in self._rows(SQL.letters, after, limit)]
-        return [Letter(*row) for row in self._rows(SQL.letters_of, pipeline, after, limit)]
+    def letters(self, selection: Selection = ALL, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Give dead letters, and those that are being replayed, by ascending id, beginning above `after`."""
+        with self._read() as connection:
+            return letter_rows.find(connection, selection, after, limit) if connection else []
+
+    def letter_groups(self, selection: Selection = ALL) -> list[LetterGroup]:
+        """Count letters by pipeline and code."""
+        with self._read() as connection:
+            return letter_rows.groups(connection, selection) if connection else []
+
+    def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[Letter]:
+        """Give letters that the pipeline is to deliver anew by ascending id, beginning above `after`."""
+        with self._read() as connection:
+            return letter_rows.to_replay(connection, pipeline, after, limit) if connection else []
+
+    def letter_of(self, pipeline: str, sequence: int) -> Letter | None:
+        """Give the dead letter that holds an event of a pipeline, if there is one."""
+        with self._read() as connection:
+            return letter_rows.of(connection, pipeline, sequence) if connection else None
+
+    def receipt_of(self, pipeline: str, sequence: int) -> Receipt | None:
+        """Give the newest receipt for an event of a pipeline, if there is one."""
+        with self._read() as connection:
+            found = each(connection, SQL.receipts, pipeline=pipeline, sequence=sequence) if connection else ()
+            return next((one for one in (Receipt(*row) for row in found) if one.holds(sequence)), None)
 
     def finished(self) -> int | None:
         """Give the sequence number below which every active pipeline is finished; None if none is active."""
-        for (low,) in self._rows(SQL.finished):
-            return low if isinstance(low, int) else None
-        return None
+        with self._read() as connection:
+            rows = run(connection, SQL.finished) if connection else []
+        return next((low for (low,) in rows if isinstance(low, int)), None)
 
     def incidents(self) -> list[str]:
         """Give the damage met and mended so far, oldest first."""
-        return recovery.told(self._rows(SQL.incidents))
+        with self._read() as connection:
+            return recovery.told(run(connection, SQL.incidents)) if connection else []
 
     def close(self) -> None:
         """Release the file."""
         self._reading.close()
 
-    def _rows(self, sql: str, *values: apsw.SQLiteValue) -> list[Any]:
-        with self._reading as connection:
-            return run(connection, sql, *values) if connection else []
+    def _read(self) -> AbstractContextManager[apsw.Connection | None]:
+        return self._reading
 
-    def _refuse(self, *_: object) -> None:
+    def _refuse(self, *_: object) -> NoReturn:
         raise JournalUnavailable(path=self._path, reason="this process has it open for reading only")
 
 
@@ -96,24 +144,53 @@ class SqliteLedger(LedgerReader):
     def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
         """Make exactly these pipelines active."""
         with self._writing() as connection:
-            accounts = [_account(row) for row in run(connection, SQL.accounts)]
-            for account in registered(accounts, pipelines, head, oldest):
-                _put(connection, account)
+            for account in registered(account_rows.accounts(connection), pipelines, head, oldest):
+                account_rows.put(connection, account)
+            letter_rows.release(connection)
 
-    def commit(self, updates: Sequence[Update]) -> None:
-        """Apply the updates in one durable transaction (J4)."""
+    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
+        """Apply the updates, and what has become of replayed letters, in one durable transaction (J4)."""
         with self._writing() as connection:
             for update in updates:
-                _put(connection, applied(_get(connection, update.pipeline), update))
-                letters = [_letter_values(letter) for letter in update.letters]
-                connection.executemany(SQL.add_letter, letters)
+                account = account_rows.get(connection, update.pipeline)
+                account_rows.put(connection, applied(account, update))
+                letter_rows.add(connection, update.letters)
+                receipts = [
+                    (r.pipeline, r.first, r.last, r.at, r.attempts, r.place, r.members)
+                    for r in update.receipts
+                ]
+                connection.executemany(SQL.add_receipt, receipts)
+            if replayed:
+                letter_rows.settle(connection, replayed)
+
+    def pause(self, pipeline: str, *, paused: bool) -> None:
+        """Keep whether the pipeline is to wait. Raises KeyError for one that was never registered."""
+        with self._writing() as connection:
+            account = account_rows.get(connection, pipeline)
+            account.paused = paused
+            account_rows.put(connection, account)
+
+    def replay(self, selection: Selection, replay: Replay, at: int) -> int:
+        """Mark dead letters to be delivered anew and give how many events they hold."""
+        with self._writing() as connection:
+            return letter_rows.replay(connection, selection, replay, at)
+
+    def purge(self, selection: Selection) -> int:
+        """Delete dead letters and give how many events they held, which stay counted as dead-lettered."""
+        with self._writing() as connection:
+            return letter_rows.purge(connection, selection, int(self._clock() * 1000))
+
+    def forget_receipts(self, before: int) -> None:
+        """Drop receipts from before a time, Unix milliseconds."""
+        with self._writing() as connection:
+            run(connection, SQL.forget_receipts, before)
 
     def note(self, pipeline: str, condition: str) -> None:
         """Keep the JSON that status shows of a pipeline's condition."""
         with self._writing() as connection:
-            account = _get(connection, pipeline)
+            account = account_rows.get(connection, pipeline)
             account.condition = condition
-            _put(connection, account)
+            account_rows.put(connection, account)
 
     def close(self) -> None:
         """Release the file."""
@@ -181,58 +258,4 @@ def _check(connection: apsw.Connection) -> None:
     verdict = run(connection, SQL.check)
     if verdict != [("ok",)]:
         raise apsw.CorruptError(str(verdict[0][0]))
-    for row in run(connection, SQL.accounts):
-        _account(row)
-
-
-def _get(connection: apsw.Connection, pipeline: str) -> Account:
-    rows = run(connection, SQL.account, pipeline)
-    if not rows:
-        raise KeyError(pipeline)
-    return _account(rows[0])
-
-
-def _put(connection: apsw.Connection, account: Account) -> None:
-    done = account.progress.done
-    numbers = (
-        int(account.active), account.base, account.progress.low, done.to_bytes((done.bit_length() + 7) // 8, "little"),
-        account.delivered, account.filtered, account.dead_lettered, account.attempts, account.duplicates,
-    )  # fmt: skip
-    run(
-        connection,
-        SQL.put_account,
-        account.pipeline,
-        *numbers,
-        _crc(account.pipeline, numbers),
-        account.condition,
-    )
-
-
-def _account(row: Any) -> Account:
-    name, *numbers, crc, condition = row
-    if crc != _crc(name, tuple(numbers)):
-        raise apsw.CorruptError(f"the account of pipeline {name!r} does not match its checksum")
-    active, base, low, done, delivered, filtered, dead_lettered, attempts, duplicates = numbers
-    return Account(
-        pipeline=name,
-        active=bool(active),
-        base=base,
-        progress=Progress(low, int.from_bytes(done, "little")),
-        delivered=delivered,
-        filtered=filtered,
-        dead_lettered=dead_lettered,
-        attempts=attempts,
-        duplicates=duplicates,
-        condition=condition,
-    )
-
-
-def _crc(name: str, numbers: tuple[object, ...]) -> int:
-    return crc32(repr((name, numbers)).encode())
-
-
-def _letter_values(letter: Letter) -> tuple[apsw.SQLiteValue, ...]:
-    return (
-        letter.pipeline, letter.sequence, letter.code, letter.reason, letter.event, letter.count, letter.attempts,
-        letter.first_failed, letter.last_failed,
-    )  # fmt: skip
+    account_rows.accounts(connection)

@@ -62,6 +62,12 @@ class Lookup:
                 del open_by_key[key]
         return verdicts
 
+    def find(self, key: bytes) -> list[int]:
+        """Give all sequence numbers that an id has, newest first."""
+        spans = [span for span in list(self.window.spans()) if key in span.ids]
+        rows = (row for span in spans for row in self._rows(span.first, span.end, key))
+        return list(dict.fromkeys(sequence for row in rows for _, sequence in _matches(row, {key})))
+
     def _recently(self, suspect: Suspect) -> int | None:
         sequence = self.window.recent(suspect.key)
         if sequence is None:
@@ -84,12 +90,18 @@ class Lookup:
                 if not wanted:
                     return
 
-    def _rows(self, start: int, end: int) -> Iterator[Ids]:
-        """Give the rows of ids inside the window, newest first."""
+    def _rows(self, start: int, end: int, key: bytes = b"") -> Iterator[Ids]:
+        """Give the rows of ids inside the window, newest first; with a key, those that may hold it."""
         with closing(each(self.connection, SQL.ids_descending, start=start, end=end)) as found:
             for values in found:
                 row = Ids(*values)
-                if row.sound() and row.appended_at > self.since:
+                # the search is cheaper than the checksum
+                if (
+                    isinstance(row.ids, bytes)
+                    and key in row.ids
+                    and row.sound()
+                    and row.appended_at > self.since
+                ):
                     yield row
 
     def _verdict(self, sequence: int, suspect: Suspect) -> int | None:

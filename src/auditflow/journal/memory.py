@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
+
+import apsw
 
 from auditflow.errors import JournalFull, JournalUnavailable
 from auditflow.event import same_content
-from auditflow.journal import Account, Appended, Batch, Block, Journal, Ledger, Letter, Update
-from auditflow.journal.accounting import applied, registered
+from auditflow.journal import Appended, Batch, Block, Journal
+from auditflow.journal.account_rows import SQL
 from auditflow.journal.block import cut, pack_ids, split_ids
+from auditflow.journal.database import run, transaction
 from auditflow.journal.group import CONFLICT, Group, Suspect
+from auditflow.journal.ledger import SqliteLedger
 from auditflow.units import readable_size
 
 
@@ -66,6 +71,13 @@ class MemoryJournal(Journal):
                 if total >= max_bytes:
                     break
         return blocks
+
+    def find(self, event_id: str) -> Iterator[int]:
+        """Give the sequence numbers of the events with this id, newest first: one for each tenant that used it."""
+        (key,) = split_ids(pack_ids([event_id]))
+        since = int(self._clock() * 1000) - self._window
+        places = self._places.get(key, {}).values()
+        return iter(sorted((sequence for sequence, at, _ in places if at > since), reverse=True))
 
     def appended_at(self, sequence: int) -> int | None:
         """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
@@ -125,52 +137,28 @@ class MemoryJournal(Journal):
         return bool(self._blocks) and self._blocks[0].end <= self._finished
 
 
-class MemoryLedger(Ledger):
-    """The ledger as a dictionary and a list."""
+class MemoryLedger(SqliteLedger):
+    """The ledger as a database in memory."""
 
-    def __init__(self) -> None:
-        self._accounts: dict[str, Account] = {}
-        self._letters: list[Letter] = []
-
-    def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
-        """Make exactly these pipelines active."""
-        self._put(registered(self.accounts(), pipelines, head, oldest))
-
-    def commit(self, updates: Sequence[Update]) -> None:
-        """Apply the updates, all or none."""
-        accounts = {account.pipeline: account for account in self.accounts()}
-        for update in updates:
-            accounts[update.pipeline] = applied(accounts[update.pipeline], update)
-        self._put(accounts.values())
-        for letter in (letter for update in updates for letter in update.letters):
-            self._letters.append(replace(letter, id=len(self._letters) + 1))
-
-    def note(self, pipeline: str, condition: str) -> None:
-        """Keep the JSON that status shows of a pipeline's condition."""
-        self._accounts[pipeline].condition = condition
-
-    def accounts(self) -> list[Account]:
-        """Give every pipeline, active or not."""
-        return [replace(a, progress=a.progress.copy()) for _, a in sorted(self._accounts.items())]
-
-    def letters(self, pipeline: str | None = None, after: int = 0, limit: int = 100) -> list[Letter]:
-        """Give dead letters by ascending id, beginning above `after`."""
-        of_it = (one for one in self._letters[after:] if pipeline in {None, one.pipeline})
-        return [replace(letter) for letter, _ in zip(of_it, range(limit), strict=False)]
-
-    def incidents(self) -> list[str]:
-        """Give nothing: there is nothing to damage."""
-        return []
-
-    def finished(self) -> int | None:
-        """Give the sequence number below which every active pipeline is finished; None if none is active."""
-        return min((a.progress.low for a in self._accounts.values() if a.active), default=None)
+    def __init__(self) -> None:  # not the file's: there is none
+        self._memory = apsw.Connection(":memory:")
+        self._lock = Lock()
+        self._clock = time.time
+        for statement in SQL.schema():
+            run(self._memory, statement)
 
     def close(self) -> None:
         """Do nothing: there is nothing to release."""
 
-    def _put(self, accounts: Iterable[Account]) -> None:
-        self._accounts.update({account.pipeline: account for account in accounts})
+    @contextmanager
+    def _read(self) -> Iterator[apsw.Connection]:
+        with self._lock:
+            yield self._memory
+
+    @contextmanager
+    def _writing(self) -> Iterator[apsw.Connection]:
+        with self._lock, transaction(self._memory):
+            yield self._memory
 
 
 def _size(block: Block) -> int:

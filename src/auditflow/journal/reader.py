@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
@@ -56,6 +57,10 @@ class SqliteReader(Journal):
             blocks = [block for block in decoded if block is not None and block.end > start]
             following = rows[-1][1] if rows else None
         return blocks
+
+    def find(self, event_id: str) -> Iterator[int]:
+        """Refuse: the writer alone knows where to look."""
+        self._refuse(event_id)
 
     def size(self) -> int:
         """Give the bytes the journal takes now, free room inside its file excluded."""

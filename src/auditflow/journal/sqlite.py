@@ -91,6 +91,17 @@ class SqliteJournal(SqliteReader):
         self._waiting.append(waiting)
         return await waiting.future
 
+    def find(self, event_id: str) -> Iterator[int]:
+        """Give the sequence numbers of the events with this id, newest first: one for each tenant that used it."""
+        (key,) = split_ids(pack_ids([event_id]))
+        since = self._now() - self._window.milliseconds
+        recent = self._window.recent(key)
+        if recent is not None and (self.appended_at(recent) or 0) > since:
+            yield recent  # and mostly that is all that is asked for
+        with self._reading as connection:  # not the writer's: appends need not wait for a search
+            found = Lookup(connection, self._window, since).find(key) if connection else []
+        yield from (sequence for sequence in found if sequence != recent)
+
     def head(self) -> int:
         """Give the sequence number that the next event will get."""
         return self._head

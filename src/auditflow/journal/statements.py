@@ -1,4 +1,4 @@
-"""SQL statements by name, out of the files in `sql/`."""
+"""SQL statements by name, out of the files in `sql/`; `{name}` in one stands for the statement of that name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib.resources import files
 
 _STATEMENT = re.compile(r"^-- name: (\w+)\n((?:.+\n?)+)", re.MULTILINE)
 _COMMENT = re.compile(r"^--.*\n", re.MULTILINE)
+_INCLUDE = re.compile(r"\{(\w+)\}")
 
 
 class Statements:
@@ -14,7 +15,10 @@ class Statements:
 
     def __init__(self, name: str) -> None:
         text = files("auditflow.journal").joinpath("sql", f"{name}.sql").read_text("utf-8")
-        self._all = {name: _COMMENT.sub("", body).strip() for name, body in _STATEMENT.findall(text)}
+        self._all: dict[str, str] = {}
+        for key, body in _STATEMENT.findall(text):
+            sql = _COMMENT.sub("", body).strip()
+            self._all[key] = _INCLUDE.sub(lambda found: self._all[found[1]], sql)
 
     def __getattr__(self, name: str) -> str:
         try:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
+from auditflow.event import owner_and_id
 from auditflow.foreign import printable
-from auditflow.journal import LOST, Letter, Progress
+from auditflow.journal import LOST, Letter, Progress, Update
+from auditflow.journal.receipts import receipt
+from auditflow.pipelines.courier import Brought
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decided
+from auditflow.pipelines.parcel import Parcel
 from auditflow.pipelines.recorder import Recorder
 from auditflow.sinks._base import Outcome, Verdict
 
@@ -26,6 +31,7 @@ class Record:
         self._clock = clock
         self._shown: tuple[str, str] | None = None
         self._last_error: dict[str, object] | None = None
+        self._troubles: dict[object, Outcome] = {}
 
     def writable(self) -> bool:
         """Tell whether outcomes can be recorded. Raises what keeps them from it for good."""
@@ -49,7 +55,7 @@ class Record:
             self.letter(run.start, LOST, reason, count=len(run)) for run in _runs(self.open_of(sequences))
         ]
         if letters:
-            self._add(letters=letters)
+            self._add(Update(self.pipeline, self.progress, letters=letters))
 
     def decided(self, decided: Decided) -> None:
         """Settle the events that end before the sink."""
@@ -60,14 +66,23 @@ class Record:
             for sequence, event, reason in decided.failed
         ]
         if decided.filtered or letters:
-            self._add(filtered=len(decided.filtered), letters=letters)
+            self._add(Update(self.pipeline, self.progress, filtered=len(decided.filtered), letters=letters))
 
-    def settled(self, delivered: Iterable[int], letters: list[Letter], *, duplicates: int) -> None:
-        """Settle what one call of the sink has brought to an end."""
-        ended = sorted(delivered)
+    def settled(
+        self, delivered: Sequence[Brought], letters: list[Letter], *, attempts: int, duplicates: int
+    ) -> None:
+        """Settle what one call of the sink has brought to an end, at its `attempts`-th attempt."""
+        # all places together: the events of one alone may leave gaps, and each run costs
+        ended = sorted(chain.from_iterable(sequences for _, sequences in delivered))
         for run in _runs(ended):
             self.progress.finish(run.start, len(run))
-        self._add(delivered=len(ended), attempts=1, duplicates=duplicates, letters=letters)
+        update = Update(self.pipeline, self.progress, delivered=len(ended), attempts=1, duplicates=duplicates)
+        update.letters = letters
+        update.receipts = [
+            receipt(self.pipeline, sorted(sequences), place, at=self.now(), attempts=attempts)
+            for place, sequences in delivered
+        ]
+        self._add(update)
 
     def letter(  # noqa: PLR0913 - what a dead letter holds
         self,
@@ -82,20 +97,29 @@ class Record:
     ) -> Letter:
         """Write a dead letter; it counts once it has been handed to `settled`, `decided` or `lost`."""
         now = self.now()
+        tenant, event_id = owner_and_id(event)
         return Letter(
-            self.pipeline,
-            sequence,
-            code,
-            printable(reason),
-            event,
-            count,
-            attempts,
-            first_failed=first_failed or now,
-            last_failed=now,
-        )
+            self.pipeline, sequence, code, printable(reason), event, count, attempts,
+            first_failed=first_failed or now, last_failed=now, tenant=tenant, event_id=event_id,
+        )  # fmt: skip
 
-    def show(self, trouble: Outcome | None) -> None:
-        """Keep what status shows: active, retrying or blocked, since when, and the last error."""
+    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
+        """Write a dead letter of the parcel's i-th event; it counts once it has been handed to `settled`."""
+        return self.letter(
+            parcel.sequences[i], rejection.code, rejection.reason, parcel.originals[i],
+            attempts=parcel.attempts, first_failed=parcel.first_failed,
+        )  # fmt: skip
+
+    def trouble(self, key: object, trouble: Outcome | None) -> None:
+        """Keep what hinders one part of the work now, or that nothing does; status shows the worst of all."""
+        if trouble is None:
+            self._troubles.pop(key, None)
+        else:
+            self._troubles[key] = trouble
+        blocked = (one for one in self._troubles.values() if one.verdict is Verdict.BLOCKED)
+        self._show(next(blocked, next(iter(self._troubles.values()), None)))
+
+    def _show(self, trouble: Outcome | None) -> None:
         state = "active"
         if trouble is not None:
             state = "blocked" if trouble.verdict is Verdict.BLOCKED else "retrying"
@@ -108,21 +132,10 @@ class Record:
             condition = {"state": state, "since": self.now(), "lastError": self._last_error}
             self._recorder.note(self.pipeline, msgspec.json.encode(condition).decode())
 
-    def _add(
-        self,
-        *,
-        delivered: int = 0,
-        filtered: int = 0,
-        attempts: int = 0,
-        duplicates: int = 0,
-        letters: list[Letter],
-    ) -> None:
-        for letter in letters:
+    def _add(self, update: Update) -> None:
+        for letter in update.letters:
             self.progress.finish(letter.sequence, letter.count)
-        self._recorder.add(
-            self.pipeline, self.progress,
-            delivered=delivered, filtered=filtered, attempts=attempts, duplicates=duplicates, letters=letters,
-        )  # fmt: skip
+        self._recorder.add(update)
 
 
 def _runs(sequences: Sequence[int]) -> Iterable[range]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Final
 
 from auditflow.errors import JournalUnavailable
-from auditflow.journal import Ledger, Letter, Progress, Update
+from auditflow.journal import Ledger, Replayed, Update
 
 GATHER_SECONDS: Final = 0.02
 """Changes of this time share a transaction; after a crash at most this much is delivered again."""
@@ -25,6 +25,7 @@ class Recorder:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._updates: dict[str, Update] = {}
+        self._replayed = Replayed()
         self._notes: dict[str, str] = {}
         self._dirty = asyncio.Event()
         self._writable = True
@@ -34,24 +35,16 @@ class Recorder:
         )  # its own: others may be held by slow transformers
         self._stopping = False
 
-    def add(  # noqa: PLR0913 - one change has these parts
-        self,
-        pipeline: str,
-        progress: Progress,
-        *,
-        delivered: int = 0,
-        filtered: int = 0,
-        attempts: int = 0,
-        duplicates: int = 0,
-        letters: list[Letter] | None = None,
-    ) -> None:
-        """Take note of a change. `progress` is the pipeline's live object: what it says at commit is written."""
-        update = self._updates.setdefault(pipeline, Update(pipeline, progress))
-        update.delivered += delivered
-        update.filtered += filtered
-        update.attempts += attempts
-        update.duplicates += duplicates
-        update.letters += letters or []
+    def add(self, update: Update) -> None:
+        """Take note of a change. Its progress is the pipeline's live object: what it says at commit is written."""
+        present = self._updates.setdefault(update.pipeline, update)
+        if present is not update:
+            present.add(update)
+        self._dirty.set()
+
+    def replayed(self, replayed: Replayed) -> None:
+        """Take note of what has become of letters that were replayed."""
+        self._replayed.add(replayed)
         self._dirty.set()
 
     def note(self, pipeline: str, condition: str) -> None:
@@ -77,7 +70,7 @@ class Recorder:
             raise
 
     async def _work(self) -> None:
-        while not self._stopping or self._updates or self._notes:
+        while not self._stopping or self._updates or self._replayed or self._notes:
             await self._dirty.wait()
             if await self._commit():
                 await asyncio.sleep(0 if self._stopping else GATHER_SECONDS)
@@ -92,21 +85,22 @@ class Recorder:
         self._dirty.set()
 
     async def _commit(self) -> bool:
-        updates, notes = list(self._updates.values()), dict(self._notes)
+        updates, replayed, notes = list(self._updates.values()), self._replayed, dict(self._notes)
         self._dirty.clear()
         # the pipelines go on changing their progress while the commit runs
         written = [replace(update, progress=update.progress.copy()) for update in updates]
         self._updates.clear()
+        self._replayed = Replayed()
         self._notes.clear()
         try:
-            if written:
-                await self._in_thread(self._ledger.commit, written)
-            updates = []  # they are counted, whatever becomes of the notes
+            if written or replayed:
+                await self._in_thread(self._ledger.commit, written, replayed)
+            updates, replayed = [], Replayed()  # they are counted, whatever becomes of the notes
             for pipeline, condition in notes.items():
                 await self._in_thread(self._ledger.note, pipeline, condition)
         except JournalUnavailable as error:
             _log.error("outcomes cannot be recorded, deliveries wait: %s", error.explained())
-            self._restore(updates, notes)
+            self._restore(updates, replayed, notes)
             self._writable = False
             return False
         self._writable = True
@@ -115,17 +109,10 @@ class Recorder:
     async def _in_thread(self, write: Callable[..., None], *arguments: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, write, *arguments)
 
-    def _restore(self, updates: list[Update], notes: dict[str, str]) -> None:
+    def _restore(self, updates: list[Update], replayed: Replayed, notes: dict[str, str]) -> None:
         """Put back what could not be written, under what has come since."""
         for update in updates:
-            self.add(
-                update.pipeline,
-                update.progress,
-                delivered=update.delivered,
-                filtered=update.filtered,
-                attempts=update.attempts,
-                duplicates=update.duplicates,
-                letters=update.letters,
-            )
+            self.add(update)
+        self._replayed.add(replayed)
         self._notes = notes | self._notes
         self._dirty.set()

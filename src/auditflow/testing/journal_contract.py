@@ -242,6 +242,20 @@ class JournalContract:
         assert await journal.append(batch(ids)) == Appended(duplicates={0: 1, 1: 2})
         journal.close()
 
+    async def test_an_event_is_found_by_its_id(self) -> None:
+        """Whoever chose the id, whichever tenant used it, newest first; as long as the window reaches."""
+        clock = Clock()
+        journal = self.make(dedup_window=DAY, clock=clock)
+        ids = new_ids(3)
+        await journal.append(batch(ids))
+        await journal.append(batch([ids[1]], "acme"))
+        await journal.append(batch(assigned := new_ids(1), supplied=False))
+        found = [list(journal.find(one)) for one in (*ids, *assigned, *new_ids(1))]
+        assert found == [[1], [4, 2], [3], [5], []]
+        clock.now += DAY + 1
+        assert list(journal.find(ids[0])) == []
+        journal.close()
+
     async def test_an_id_is_forgotten_when_it_leaves_the_window(self) -> None:
         """Remembered through the whole window, with traffic all along, and not beyond."""
         clock = Clock()

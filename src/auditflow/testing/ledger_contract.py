@@ -6,9 +6,28 @@ Used like `auditflow.testing.journal_contract`.
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 
-from auditflow.journal import Account, Ledger, Letter, Progress, Update
+from auditflow.journal import (
+    LOST,
+    Account,
+    Handed,
+    Ledger,
+    Letter,
+    LetterGroup,
+    Progress,
+    Replay,
+    Replayed,
+    Selection,
+    Update,
+)
+from auditflow.journal.receipts import receipt
+
+
+def handed(*ids: int) -> Handed:
+    """Letters that have been delivered at second 60."""
+    return Handed(list(ids), '{"place":"there"}', at=60, attempts=2)
 
 
 class LedgerContract:
@@ -172,9 +191,11 @@ class LedgerContract:
         letters = ledger.letters()
         assert [letter.sequence for letter in letters] == [1, 2, 3, 4, 5, 6, 7]
         assert [letter.sequence for letter in ledger.letters(after=letters[2].id, limit=2)] == [4, 5]
-        assert [letter.sequence for letter in ledger.letters("b")] == [2, 4, 6]
-        assert [letter.sequence for letter in ledger.letters("a", after=letters[0].id, limit=2)] == [3, 5]
-        assert ledger.letters("nobody") == []
+        assert [letter.sequence for letter in ledger.letters(Selection("b"))] == [2, 4, 6]
+        assert [
+            letter.sequence for letter in ledger.letters(Selection("a"), after=letters[0].id, limit=2)
+        ] == [3, 5]
+        assert ledger.letters(Selection("nobody")) == []
         ledger.close()
 
     def test_a_wide_progress_is_kept_whole(self) -> None:
@@ -187,3 +208,201 @@ class LedgerContract:
         ledger.commit([Update("a", progress)])
         assert ledger.accounts()[0].progress == progress
         ledger.close()
+
+    def test_letters_are_chosen_by_what_they_say(self) -> None:
+        """Every criterion alone, and two together."""
+        ledger = self.with_letters()
+        chosen = {
+            "all": Selection(),
+            "of b": Selection(pipeline="b"),
+            "of acme": Selection(tenant="acme"),
+            "bad": Selection(code="Bad"),
+            "late": Selection(since=30),
+            "early": Selection(until=30),
+            "between": Selection(since=20, until=40),
+            "two": Selection(ids=[1, 4, 99]),
+            "bad ones of a": Selection(pipeline="a", code="Bad"),
+            "of nobody": Selection(tenant="nobody"),
+        }
+        found = {name: [letter.id for letter in ledger.letters(one)] for name, one in chosen.items()}
+        assert found == {
+            "all": [1, 2, 3, 4], "of b": [4], "of acme": [1, 4], "bad": [1, 2, 4], "late": [3, 4], "early": [1, 2],
+            "between": [2, 3], "two": [1, 4], "bad ones of a": [1, 2], "of nobody": [],
+        }  # fmt: skip
+        ledger.close()
+
+    def test_letters_are_counted_by_cause(self) -> None:
+        """Letters and the events they hold: a run of lost events is one letter."""
+        ledger = self.with_letters()
+        assert ledger.letter_groups() == [
+            LetterGroup("a", "Bad", letters=2, events=2, first_failed=1, last_failed=20),
+            LetterGroup("a", LOST, letters=1, events=5, first_failed=3, last_failed=30),
+            LetterGroup("b", "Bad", letters=1, events=1, first_failed=4, last_failed=40),
+        ]
+        assert [group.pipeline for group in ledger.letter_groups(Selection(tenant="acme"))] == ["a", "b"]
+        ledger.close()
+
+    def test_replayed_letters_count_as_pending_until_they_are_delivered(self) -> None:
+        """The account adds up at every step."""
+        ledger = self.with_letters()
+        assert ledger.replay(Selection("a"), Replay(rate=7.0), at=50) == 2  # the lost ones have no event
+        assert self.counts(ledger, "a") == (0, 0, 5, 2)
+        letters = ledger.to_replay("a")
+        assert [(one.id, one.target, one.rate, one.replayed_at) for one in letters] == [
+            (1, "a", 7.0, 50),
+            (2, "a", 7.0, 50),
+        ]
+        assert [one.id for one in ledger.to_replay("a", after=1)] == [2]
+        assert ledger.replay(Selection("a"), Replay(), at=51) == 0  # they are under way
+        ledger.commit([], Replayed(delivered=[handed(1)], filtered=[2]))
+        assert self.counts(ledger, "a") == (1, 1, 5, 0)
+        assert [one.id for one in ledger.letters()] == [3, 4]
+        ledger.commit([], Replayed(delivered=[handed(1, 2)]))  # after a crash it may be said twice
+        assert self.counts(ledger, "a") == (1, 1, 5, 0)
+        ledger.close()
+
+    def test_a_letter_that_fails_again_is_dead_again_and_keeps_its_history(self) -> None:
+        """The newest failure in front, those before in order."""
+        ledger = self.with_letters()
+        for number, code in enumerate(("Worse", "Worst"), 1):
+            ledger.replay(Selection(ids=[2]), Replay(), at=100 * number)
+            again = Letter("a", 0, code, "no", id=2, attempts=number, last_failed=100 * number + 1)
+            ledger.commit([], Replayed(failed=[again]))
+        (letter,) = ledger.letters(Selection(ids=[2]))
+        assert (letter.code, letter.attempts, letter.first_failed, letter.last_failed, letter.target) == (
+            "Worst", 2, 2, 201, "",
+        )  # fmt: skip
+        assert [
+            (one["code"], one["lastFailed"], one["replayedAt"]) for one in json.loads(letter.history)
+        ] == [
+            ("Bad", 20, 100),
+            ("Worse", 101, 200),
+        ]
+        assert self.counts(ledger, "a") == (0, 0, 7, 0)
+        ledger.close()
+
+    def test_a_letter_may_be_delivered_by_another_pipeline_and_edited(self) -> None:
+        """It stays in the account of the pipeline that it is a letter of."""
+        ledger = self.with_letters()
+        assert ledger.replay(Selection(ids=[1]), Replay(to="b", event=b'{"mended":1}'), at=50) == 1
+        (letter,) = ledger.to_replay("b")
+        assert (letter.pipeline, letter.event, ledger.to_replay("a")) == ("a", b'{"mended":1}', [])
+        ledger.commit([], Replayed(delivered=[handed(1)]))
+        assert (self.counts(ledger, "a"), self.counts(ledger, "b")) == ((1, 0, 6, 0), (0, 0, 1, 0))
+        ledger.close()
+
+    def test_a_replay_ends_with_the_pipeline_that_was_to_deliver_it(self) -> None:
+        """Its letters are dead again, and those of a pipeline that does not run need another one."""
+        ledger = self.with_letters()
+        ledger.replay(Selection(), Replay(), at=50)
+        ledger.register(["b"], head=9, oldest=1)
+        assert [one.id for one in ledger.letters() if one.target] == [4]
+        assert self.counts(ledger, "a") == (0, 0, 7, 0)
+        assert ledger.replay(Selection("a"), Replay(), at=60) == 0
+        assert ledger.replay(Selection("a"), Replay(to="b"), at=60) == 2
+        ledger.close()
+
+    def test_purged_letters_are_gone_and_stay_counted(self) -> None:
+        """What is being delivered anew is left alone."""
+        ledger = self.with_letters()
+        ledger.replay(Selection(ids=[1]), Replay(), at=50)
+        assert ledger.purge(Selection("a")) == 6
+        assert [one.id for one in ledger.letters()] == [1, 4]
+        assert self.counts(ledger, "a") == (0, 0, 6, 1)
+        ledger.close()
+
+    def test_a_pause_is_kept(self) -> None:
+        """Whatever else changes."""
+        ledger = self.with_letters()
+        ledger.pause("a", paused=True)
+        ledger.commit([Update("a", Progress(9))])
+        ledger.register(["a", "b"], head=20, oldest=1)
+        assert [one.paused for one in ledger.accounts()] == [True, False]
+        ledger.pause("a", paused=False)
+        assert [one.paused for one in ledger.accounts()] == [False, False]
+        ledger.close()
+
+    def test_large_letters_come_in_small_numbers(self) -> None:
+        """Memory stays bounded, and nothing is left out."""
+        ledger = self.make()
+        ledger.register(["a"], head=1, oldest=1)
+        large = [Letter("a", number, "Bad", "no", b"x" * 3 * 2**20) for number in range(1, 8)]
+        ledger.commit([Update("a", Progress(8), letters=large)])
+        found: list[int] = []
+        while some := ledger.letters(after=found[-1] if found else 0):
+            assert len(some) < 7
+            found += [letter.id for letter in some]
+        assert found == [1, 2, 3, 4, 5, 6, 7]
+        ledger.close()
+
+    def test_receipts_tell_where_an_event_is(self) -> None:
+        """The newest one counts; runs and scattered events are found alike."""
+        ledger = self.make()
+        ledger.register(["a", "b"], head=1, oldest=1)
+        run = receipt("a", range(1, 1001), {"stream": "one"}, at=10, attempts=1)
+        scattered = receipt("a", [1001, 1005, 1900], {"stream": "two"}, at=20, attempts=3)
+        later = receipt("a", [7], {"stream": "three"}, at=30, attempts=1)
+        ledger.commit([Update("a", Progress(1), receipts=[run, scattered]), Update("b", Progress(1))])
+        ledger.commit([Update("a", Progress(1), receipts=[later])])
+        found = {n: ledger.receipt_of("a", n) for n in (1, 7, 1000, 1001, 1002, 1005, 1900, 1901)}
+        places = {
+            n: one and (json.loads(one.place)["stream"], one.at, one.attempts) for n, one in found.items()
+        }
+        one, two = ("one", 10, 1), ("two", 20, 3)
+        assert places == {
+            1: one, 7: ("three", 30, 1), 1000: one, 1001: two, 1002: None, 1005: two, 1900: two, 1901: None,
+        }  # fmt: skip
+        assert ledger.receipt_of("b", 1) is None
+        ledger.forget_receipts(before=20)
+        assert (ledger.receipt_of("a", 1), ledger.receipt_of("a", 7)) == (None, later)
+        ledger.close()
+
+    def test_letters_leave_receipts_when_they_are_delivered_or_purged(self) -> None:
+        """So that it can be told later what became of the event."""
+        ledger = self.with_letters()
+        letter = ledger.letter_of("a", 2)
+        assert letter is not None
+        assert letter.id == 2
+        assert (ledger.letter_of("a", 9), ledger.letter_of("b", 2)) == (None, None)
+        ledger.replay(Selection(ids=[2]), Replay(), at=50)
+        ledger.commit([], Replayed(delivered=[handed(2)]))
+        ledger.purge(Selection(code=LOST))
+        delivered, purged = ledger.receipt_of("a", 2), ledger.receipt_of("a", 5)
+        assert delivered is not None
+        assert purged is not None
+        assert (delivered.place, delivered.at, delivered.attempts) == ('{"place":"there"}', 60, 2)
+        assert json.loads(purged.place) == {"purged": True}
+        assert ledger.letter_of("a", 5) is None
+        ledger.close()
+
+    def with_letters(self) -> Ledger:
+        """Make a ledger with pipelines `a` and `b` and four letters."""
+        ledger = self.make()
+        ledger.register(["a", "b"], head=1, oldest=1)
+        ledger.commit(
+            [
+                Update(
+                    "a",
+                    Progress(8),
+                    letters=[
+                        Letter("a", 1, "Bad", "no", b"{}", first_failed=1, last_failed=10, tenant="acme"),
+                        Letter("a", 2, "Bad", "no", b"{}", first_failed=2, last_failed=20, tenant="other"),
+                        Letter("a", 3, LOST, "gone", count=5, first_failed=3, last_failed=30),
+                    ],
+                ),
+                Update(
+                    "b",
+                    Progress(2),
+                    letters=[
+                        Letter("b", 1, "Bad", "no", b"{}", first_failed=4, last_failed=40, tenant="acme")
+                    ],
+                ),
+            ]
+        )
+        return ledger
+
+    @staticmethod
+    def counts(ledger: Ledger, pipeline: str) -> tuple[int, int, int, int]:
+        """Give how many events were delivered, filtered, dead-lettered, and are being replayed."""
+        (account,) = [one for one in ledger.accounts() if one.pipeline == pipeline]
+        return account.delivered, account.filtered, account.dead_lettered, account.replaying

@@ -6,12 +6,14 @@
 CREATE TABLE pipeline (
   name          TEXT    PRIMARY KEY,
   active        INTEGER NOT NULL,
+  paused        INTEGER NOT NULL,
   base          INTEGER NOT NULL,
   low           INTEGER NOT NULL,
   done          BLOB    NOT NULL,
   delivered     INTEGER NOT NULL,
   filtered      INTEGER NOT NULL,
   dead_lettered INTEGER NOT NULL,
+  replaying     INTEGER NOT NULL,
   attempts      INTEGER NOT NULL,
   duplicates    INTEGER NOT NULL,
   crc           INTEGER NOT NULL,
@@ -19,6 +21,8 @@ CREATE TABLE pipeline (
 )
 
 -- name: create_letter
+-- "target" is the pipeline that is to deliver a letter anew, empty while it is dead; "rate" then is in events
+-- per second, 0 without a limit. "history" holds the failures before the last one, as a JSON array.
 CREATE TABLE letter (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
   pipeline     TEXT    NOT NULL,
@@ -29,11 +33,39 @@ CREATE TABLE letter (
   count        INTEGER NOT NULL,
   attempts     INTEGER NOT NULL,
   first_failed INTEGER NOT NULL,
-  last_failed  INTEGER NOT NULL
+  last_failed  INTEGER NOT NULL,
+  tenant       TEXT    NOT NULL,
+  event_id     TEXT    NOT NULL,
+  target       TEXT    NOT NULL DEFAULT '',
+  rate         REAL    NOT NULL DEFAULT 0,
+  replayed_at  INTEGER NOT NULL DEFAULT 0,
+  history      TEXT    NOT NULL DEFAULT '[]'
 )
 
 -- name: create_letter_index
-CREATE INDEX letter_pipeline ON letter (pipeline, id)
+CREATE INDEX letter_pipeline ON letter (pipeline, code, id)
+
+-- name: create_target_index
+CREATE INDEX letter_target ON letter (target, id) WHERE target <> ''
+
+-- name: create_sequence_index
+CREATE INDEX letter_sequence ON letter (pipeline, sequence)
+
+-- name: create_receipt
+-- "members" tells which of the numbers from first to last, see `receipts`; they stay as long as blocks do.
+CREATE TABLE receipt (
+  id       INTEGER PRIMARY KEY,
+  pipeline TEXT    NOT NULL,
+  first    INTEGER NOT NULL,
+  last     INTEGER NOT NULL,
+  at       INTEGER NOT NULL,
+  attempts INTEGER NOT NULL,
+  place    TEXT    NOT NULL,
+  members  BLOB    NOT NULL
+)
+
+-- name: create_receipt_index
+CREATE INDEX receipt_last ON receipt (pipeline, last, first)
 
 -- name: create_incident
 -- What recovery had to do, for people.
@@ -46,30 +78,111 @@ SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' 
 -- name: check
 PRAGMA quick_check(1)
 
+-- name: account_columns
+name, active, paused, base, low, done, delivered, filtered, dead_lettered, replaying, attempts, duplicates, crc, condition
+
 -- name: accounts
-SELECT name, active, base, low, done, delivered, filtered, dead_lettered, attempts, duplicates, crc, condition
-FROM pipeline ORDER BY name
+SELECT {account_columns} FROM pipeline ORDER BY name
 
 -- name: account
-SELECT name, active, base, low, done, delivered, filtered, dead_lettered, attempts, duplicates, crc, condition
-FROM pipeline WHERE name = ?
+SELECT {account_columns} FROM pipeline WHERE name = ?
 
 -- name: put_account
-INSERT OR REPLACE INTO pipeline
-  (name, active, base, low, done, delivered, filtered, dead_lettered, attempts, duplicates, crc, condition)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO pipeline ({account_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: add_letter
-INSERT INTO letter (pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO letter (pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, tenant, event_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: letter_columns
+pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, tenant, event_id,
+id, target, rate, replayed_at, history
+
+-- name: chosen
+-- What a Selection selects.
+(:pipeline IS NULL OR pipeline = :pipeline) AND (:tenant IS NULL OR tenant = :tenant)
+AND (:code IS NULL OR code = :code)
+AND (:since IS NULL OR last_failed >= :since) AND (:until IS NULL OR last_failed < :until)
+AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
 
 -- name: letters
-SELECT pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, id
-FROM letter WHERE id > ? ORDER BY id LIMIT ?
+SELECT {letter_columns} FROM letter WHERE {chosen} AND id > :after ORDER BY id LIMIT :limit
 
--- name: letters_of
-SELECT pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, id
-FROM letter WHERE pipeline = ? AND id > ? ORDER BY id LIMIT ?
+-- name: letter_groups
+SELECT pipeline, code, count(*), sum(count), min(first_failed), max(last_failed)
+FROM letter WHERE {chosen} GROUP BY pipeline, code ORDER BY pipeline, code
+
+-- name: replayable
+-- Dead, with an event to deliver, and with a pipeline that runs.
+{chosen} AND target = '' AND length(event) > 0
+AND coalesce(:to, pipeline) IN (SELECT name FROM pipeline WHERE active)
+
+-- name: count_replayable
+SELECT pipeline, sum(count) FROM letter WHERE {replayable} GROUP BY pipeline
+
+-- name: count_chosen
+SELECT coalesce(sum(count), 0) FROM letter WHERE {chosen}
+
+-- name: replay
+UPDATE letter
+SET target = coalesce(:to, pipeline), rate = :rate, replayed_at = :at, event = coalesce(:event, event)
+WHERE {replayable}
+
+-- name: letter_at_or_before
+SELECT {letter_columns} FROM letter WHERE pipeline = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1
+
+-- name: add_receipt
+INSERT INTO receipt (pipeline, first, last, at, attempts, place, members) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_receipts_of_letters
+INSERT INTO receipt (pipeline, first, last, at, attempts, place, members)
+SELECT pipeline, sequence, sequence + count - 1, ?, ?, ?, x'' FROM letter
+WHERE target <> '' AND id IN (SELECT value FROM json_each(?))
+
+-- name: add_receipts_of_purged
+INSERT INTO receipt (pipeline, first, last, at, attempts, place, members)
+SELECT pipeline, sequence, sequence + count - 1, :at, attempts, :place, x'' FROM letter WHERE {chosen} AND target = ''
+
+-- name: receipts
+-- Those that may hold an event, newest first; none holds events further apart than what is read ahead.
+SELECT pipeline, first, last, at, attempts, place, members FROM receipt
+WHERE pipeline = :pipeline AND last BETWEEN :sequence AND :sequence + 500000 AND first <= :sequence ORDER BY id DESC
+
+-- name: forget_receipts
+DELETE FROM receipt WHERE id IN (SELECT id FROM receipt WHERE at < ? ORDER BY id LIMIT 10000)
+
+-- name: to_replay
+SELECT {letter_columns} FROM letter WHERE target = ? AND target <> '' AND id > ? ORDER BY id LIMIT ?
+
+-- name: count_orphans
+-- Letters that wait for a pipeline that no longer runs.
+SELECT pipeline, sum(count) FROM letter
+WHERE target <> '' AND target NOT IN (SELECT name FROM pipeline WHERE active) GROUP BY pipeline
+
+-- name: release_orphans
+UPDATE letter SET target = ''
+WHERE target <> '' AND target NOT IN (SELECT name FROM pipeline WHERE active)
+
+-- name: count_ended
+SELECT pipeline, sum(count) FROM letter
+WHERE target <> '' AND id IN (SELECT value FROM json_each(?)) GROUP BY pipeline
+
+-- name: drop_ended
+DELETE FROM letter WHERE target <> '' AND id IN (SELECT value FROM json_each(?))
+
+-- name: fail_again
+UPDATE letter SET
+  history = json_insert(history, '$[#]', json_object(
+    'code', code, 'reason', reason, 'attempts', attempts, 'lastFailed', last_failed, 'replayedAt', replayed_at,
+    'replayedTo', target)),
+  target = '', code = ?, reason = ?, attempts = ?, last_failed = ?
+WHERE id = ? AND target <> '' RETURNING pipeline, count
+
+-- name: count_purgeable
+SELECT coalesce(sum(count), 0) FROM letter WHERE {chosen} AND target = ''
+
+-- name: purge
+DELETE FROM letter WHERE {chosen} AND target = ''
 
 -- name: finished
 SELECT min(low) FROM pipeline WHERE active

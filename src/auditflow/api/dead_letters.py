@@ -1,0 +1,185 @@
+"""Dead letters over HTTP: read from the ledger here, replayed and purged by the delivery process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from auditflow.event import encode, owner_and_id
+from auditflow.journal import Ledger, Letter, LetterGroup, Selection
+from auditflow.journal.commands import Commands
+
+PAGE: Final = 100
+LARGEST_PAGE: Final = 1_000
+
+
+class Filter(BaseModel):
+    """Which letters: those that agree with everything given."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tenant: str | None = None
+    pipeline: str | None = None
+    code: str | None = None
+    since: AwareDatetime | None = None
+    """Failed last at or after this time."""
+    until: AwareDatetime | None = None
+    """Failed last before this time."""
+    ids: list[int] | None = None
+
+    def selection(self) -> Selection:
+        """Give the filter as the ledger takes it."""
+        return Selection(
+            pipeline=self.pipeline, tenant=self.tenant, code=self.code, since=_milliseconds(self.since),
+            until=_milliseconds(self.until), ids=self.ids,
+        )  # fmt: skip
+
+
+class Page(Filter):
+    """A filter, and which part of what it selects."""
+
+    limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = PAGE
+    cursor: Annotated[int, Field(ge=0)] = 0
+    """The `cursor` of the page before."""
+
+
+class Purge(Filter):
+    """Letters to delete."""
+
+    all: bool = False
+    """Whether an empty filter means every letter."""
+
+
+class ReplayOrder(Filter):
+    """Letters to deliver anew, and how."""
+
+    to: str | None = None
+    """Pipeline that delivers them; each letter's own if absent."""
+    rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    """Events per second; as fast as the destination takes them if absent."""
+
+
+class EditedReplay(BaseModel):
+    """How to deliver one letter anew."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: str | None = None
+    """Pipeline that delivers it; its own if absent."""
+    event: dict[str, Any] | None = None
+    """What to deliver in its place, with the same `eventId` and tenant."""
+
+
+def router(ledger: Ledger, commands: Commands) -> APIRouter:
+    """Build the calls under `/api/v1/dead-letters`."""
+    routes = APIRouter(prefix="/api/v1/dead-letters", tags=["operate"])
+
+    @routes.get("", summary="Dead letters by id, and their number by pipeline and code")
+    def list_letters(page: Annotated[Page, Query()]) -> dict[str, Any]:
+        selection = page.selection()
+        letters = ledger.letters(selection, page.cursor, page.limit)
+        return {
+            "letters": [_shown(letter) for letter in letters],
+            "groups": [_counted(group) for group in ledger.letter_groups(selection)],
+            "cursor": letters[-1].id if letters else None,
+        }
+
+    @routes.get("/{number}", summary="One dead letter, with its event and the failures before")
+    def read_letter(number: int) -> dict[str, Any]:
+        letter = _find(ledger, number)
+        return _shown(letter) | {"event": _decoded(letter.event), "history": json.loads(letter.history)}
+
+    @routes.post("/replay", summary="Deliver the selected dead letters anew")
+    async def replay(order: ReplayOrder) -> dict[str, Any]:
+        how = {"to": order.to, "rate": order.rate or 0.0}
+        return await commands.ask("replay", selection=asdict(order.selection()), replay=how)
+
+    @routes.post("/{number}/replay", summary="Deliver one dead letter anew, as it is or edited")
+    async def replay_one(number: int, order: EditedReplay) -> dict[str, Any]:
+        letter = _find(ledger, number)
+        if letter.target or not letter.event:
+            reason = (
+                "is being delivered anew already"
+                if letter.target
+                else "has no event: it was lost in the journal"
+            )
+            raise HTTPException(409, f"Dead letter {number} {reason}")
+        event = None if order.event is None else _edited(letter, order.event)
+        chosen = asdict(Selection(pipeline=letter.pipeline, ids=[number]))
+        return await commands.ask("replay", selection=chosen, replay={"to": order.to, "event": event})
+
+    @routes.delete("", summary="Delete the selected dead letters; their events stay counted as dead-lettered")
+    async def purge(order: Annotated[Purge, Query()]) -> dict[str, Any]:
+        selection = order.selection()
+        if selection == Selection() and not order.all:
+            ways = "pipeline, tenant, code, since, until or ids, or say all=true"
+            raise HTTPException(400, f"Select letters by {ways}")
+        return await commands.ask("purge", selection=asdict(selection))
+
+    return routes
+
+
+def _find(ledger: Ledger, number: int) -> Letter:
+    letters = ledger.letters(Selection(ids=[number]), limit=1)
+    if not letters:
+        raise HTTPException(404, f"There is no dead letter {number}")
+    return letters[0]
+
+
+def _edited(letter: Letter, event: dict[str, Any]) -> str:
+    """Write the edited event. Raises HTTPException where it is no longer the same tenant's same event."""
+    written = encode(event)
+    if owner_and_id(written) != (letter.tenant, letter.event_id):
+        raise HTTPException(400, f"event: eventId has to stay {letter.event_id}, and tenantId as it was")
+    return written.decode()
+
+
+def _shown(letter: Letter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "pipeline": letter.pipeline,
+        "tenant": letter.tenant or None,
+        "eventId": letter.event_id or None,
+        "sequence": letter.sequence,
+        "events": letter.count,
+        "code": letter.code,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "firstFailed": _time(letter.first_failed),
+        "lastFailed": _time(letter.last_failed),
+        "replayingTo": letter.target or None,
+        "bytes": len(letter.event),
+    }
+
+
+def _counted(group: LetterGroup) -> dict[str, Any]:
+    return {
+        "pipeline": group.pipeline,
+        "code": group.code,
+        "letters": group.letters,
+        "events": group.events,
+        "firstFailed": _time(group.first_failed),
+        "lastFailed": _time(group.last_failed),
+    }
+
+
+def _decoded(event: bytes) -> Any:
+    """Give the event as JSON where it is, as text where it is not."""
+    try:
+        return json.loads(event) if event else None
+    except ValueError:
+        return event.decode("utf-8", "replace")
+
+
+def _time(milliseconds: int) -> str:
+    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _milliseconds(at: datetime | None) -> int | None:
+    return None if at is None else int(at.timestamp() * 1000)

@@ -1,0 +1,24 @@
+"""Pausing and resuming pipelines over HTTP; the delivery process does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from auditflow.journal.commands import Commands
+
+
+def router(commands: Commands) -> APIRouter:
+    """Build the calls under `/api/v1/pipelines`."""
+    routes = APIRouter(prefix="/api/v1/pipelines/{name}", tags=["operate"])
+
+    @routes.post("/pause", summary="Let a pipeline's events wait in the journal, also over restarts")
+    async def pause(name: str) -> dict[str, Any]:
+        return await commands.ask("pause", pipeline=name)
+
+    @routes.post("/resume", summary="Let a paused pipeline go on")
+    async def resume(name: str) -> dict[str, Any]:
+        return await commands.ask("resume", pipeline=name)
+
+    return routes

@@ -1,0 +1,146 @@
+"""Where an event is: its number, and what has become of it in every pipeline."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, HTTPException, Query
+
+from auditflow.api.times import rfc3339
+from auditflow.config import PipelineConfig
+from auditflow.event import TENANT_PATTERN, UUID_PATTERN, owner_and_id
+from auditflow.journal import Account, Block, Journal, Ledger
+from auditflow.pipelines.why import why_filtered
+
+State = dict[str, Any]
+
+KEPT_BLOCKS: Final = 4
+"""Who asks for one event often asks for its neighbours; to decode a block costs some milliseconds."""
+
+
+class Where:
+    """Derives what has become of an event from positions, receipts and dead letters.
+
+    `retention` is how long receipts are kept, in seconds.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        pipelines: Sequence[PipelineConfig],
+        *,
+        retention: float = inf,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._journal = journal
+        self._ledger = ledger
+        self._pipelines = {pipeline.name: pipeline for pipeline in pipelines}
+        self._retention = retention
+        self._clock = clock
+        self._blocks: deque[Block] = deque(maxlen=KEPT_BLOCKS)
+
+    def find(self, event_id: str, tenant: str | None = None) -> State | None:
+        """Tell where the newest event with this id is, of the tenant if one is given; None where there is none."""
+        for sequence in self._journal.find(event_id):
+            event = self._event(sequence)
+            owner = owner_and_id(event)[0] if event else None
+            if tenant in {None, owner}:
+                appended_at = self._journal.appended_at(sequence)
+                accounts = [account for account in self._ledger.accounts() if account.active]
+                return {
+                    "eventId": event_id,
+                    "tenant": owner,
+                    "sequence": sequence,
+                    "acceptedAt": rfc3339(appended_at) if appended_at else None,
+                    "pipelines": [
+                        {"name": account.pipeline, **self._state(account, sequence, event)}
+                        for account in accounts
+                    ],
+                }
+        return None
+
+    def _event(self, sequence: int) -> bytes | None:
+        """Read the event; None when the journal no longer holds it."""
+        block = next((each for each in list(self._blocks) if each.first <= sequence < each.end), None)
+        if block is None:
+            block = next(iter(self._journal.read(sequence, 1)), None)
+            if block is None or block.damage or not block.first <= sequence < block.end:
+                return None
+            self._blocks.append(block)
+        return block.events[sequence - block.first]
+
+    def _state(self, account: Account, sequence: int, event: bytes | None) -> State:
+        if sequence < account.base:
+            return {"state": "none", "reason": "the pipeline began after this event"}
+        letter = self._ledger.letter_of(account.pipeline, sequence)
+        if letter is not None:
+            return {
+                "state": "replaying" if letter.target else "deadLettered",
+                "letter": letter.id,
+                "code": letter.code,
+                "reason": letter.reason,
+                "attempts": letter.attempts,
+                "at": rfc3339(letter.last_failed),
+            }
+        receipt = self._ledger.receipt_of(account.pipeline, sequence)
+        if receipt is not None:
+            place = json.loads(receipt.place)
+            if place.get("purged"):
+                return {"state": "purged", "reason": "its dead letter was deleted", "at": rfc3339(receipt.at)}
+            return {
+                "state": "delivered",
+                "at": rfc3339(receipt.at),
+                "attempts": receipt.attempts,
+                "where": place,
+            }
+        if not account.progress.finished(sequence):
+            return self._pending(account, sequence)
+        return self._filtered(account, sequence, event)
+
+    def _pending(self, account: Account, sequence: int) -> State:
+        condition = json.loads(account.condition)
+        return {
+            "state": "pending",
+            "pipelineState": "paused" if account.paused else condition.get("state", "active"),
+            "ahead": sequence - account.progress.low,
+            "lastError": condition.get("lastError"),
+        }
+
+    def _filtered(self, account: Account, sequence: int, event: bytes | None) -> State:
+        config = self._pipelines.get(account.pipeline)
+        reason = why_filtered(event, config.condition, config.sample) if event and config else None
+        if reason is not None:
+            return {"state": "filtered", "reason": reason}
+        appended_at = self._journal.appended_at(sequence)
+        if appended_at is None or self._clock() - appended_at / 1000 >= self._retention:
+            # a block stays longer than receipts while another pipeline still needs it
+            return {"state": "ended", "reason": "it is too long ago: its receipt is not kept any more"}
+        return {"state": "filtered", "reason": "a transformer dropped it, or a former configuration"}
+
+
+def router(where: Where) -> APIRouter:
+    """Build the call that says where an event is."""
+    routes = APIRouter(prefix="/api/v1/events", tags=["operate"])
+
+    @routes.get("/{event_id}", summary="Where an event is: its number, and its state in every pipeline")
+    def read_event(
+        event_id: str,
+        tenant: Annotated[str | None, Query(pattern=TENANT_PATTERN + "|^_platform$")] = None,
+    ) -> State:
+        if not re.fullmatch(UUID_PATTERN, event_id):
+            raise HTTPException(400, "eventId: expected a UUID, as publishing answers it")
+        found = where.find(event_id.lower(), tenant)
+        if found is None:
+            raise HTTPException(
+                404, f"No event {event_id} is known; journal.dedup-window says how long ids are kept"
+            )
+        return found
+
+    return routes

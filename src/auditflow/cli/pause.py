@@ -1,0 +1,20 @@
+"""``auditflow pause``: let a pipeline's events wait in the journal."""
+
+from typing import Annotated
+
+import typer
+
+from auditflow.cli._options import UrlOption
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")],
+    url: UrlOption = "http://127.0.0.1:8080",
+) -> None:
+    """Let a pipeline's events wait in the journal until it is resumed, also over restarts."""
+    from urllib.parse import quote
+
+    from auditflow.cli._server import ask
+
+    ask(url, "POST", f"pipelines/{quote(pipeline, safe='')}/pause")
+    typer.echo(f"{pipeline} is paused; resume it with: auditflow resume {pipeline}")

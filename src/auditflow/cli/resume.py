@@ -1,0 +1,20 @@
+"""``auditflow resume``: let a paused pipeline go on."""
+
+from typing import Annotated
+
+import typer
+
+from auditflow.cli._options import UrlOption
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")],
+    url: UrlOption = "http://127.0.0.1:8080",
+) -> None:
+    """Let a paused pipeline go on."""
+    from urllib.parse import quote
+
+    from auditflow.cli._server import ask
+
+    ask(url, "POST", f"pipelines/{quote(pipeline, safe='')}/resume")
+    typer.echo(f"{pipeline} goes on")

@@ -1,0 +1,140 @@
+"""Delivers dead letters anew, for one pipeline, beside its other work and one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter
+from typing import Final
+
+import msgspec
+
+from auditflow.errors import JournalUnavailable
+from auditflow.foreign import in_own_thread
+from auditflow.journal import Handed, Ledger, Letter, Replayed
+from auditflow.pipelines.courier import Brought, Courier, Outlet
+from auditflow.pipelines.decide import TRANSFORM_FAILED, Decide, Decided
+from auditflow.pipelines.destination import Stopped
+from auditflow.pipelines.parcel import Packer, Parcel
+from auditflow.pipelines.record import Record
+from auditflow.pipelines.recorder import RETRY_SECONDS, Recorder
+from auditflow.sinks._base import Outcome
+
+READ_LETTERS: Final = 1_000
+PORTION_SECONDS: Final = 0.1
+"""With a rate, events of so many seconds go together."""
+
+_log = logging.getLogger(__name__)
+
+
+class Replays:
+    """Letters on their way to one pipeline's destination. Whoever replays has chosen: conditions do not count."""
+
+    def __init__(
+        self, ledger: Ledger, decide: Decide, outlet: Outlet, record: Record, recorder: Recorder
+    ) -> None:
+        self._ledger = ledger
+        self._decide = replace(decide, condition=None, keeps=None)
+        self._outlet = outlet
+        self._record = record
+        self._book = LetterBook(record, recorder)
+        self._courier = Courier(outlet, self._book)
+        self._wake = asyncio.Event()
+        self._handled: set[tuple[int, int]] = set()
+
+    def wake(self) -> None:
+        """Look for letters to deliver."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Deliver what there is, and again whenever woken, until the outlet is stopped. Raises JournalDamaged."""
+        while not self._outlet.gate.stopped:
+            self._wake.clear()
+            try:
+                await self._all()
+                await self._wake.wait()
+            except Stopped:
+                return
+            except JournalUnavailable as error:
+                _log.error("dead letters of %s wait: %s", self._record.pipeline, error.explained())
+                with suppress(Stopped):
+                    await self._outlet.destination.wait(RETRY_SECONDS)
+
+    async def _all(self) -> None:
+        after, met = 0, set()
+        while letters := await asyncio.to_thread(
+            self._ledger.to_replay, self._record.pipeline, after, READ_LETTERS
+        ):
+            after = letters[-1].id
+            met |= {(letter.id, letter.replayed_at) for letter in letters}
+            # one that has ended may still stand in the ledger, until that is committed
+            new = [letter for letter in letters if (letter.id, letter.replayed_at) not in self._handled]
+            for rate, group in groupby(new, attrgetter("rate")):
+                await self._deliver(list(group), rate)
+        self._handled &= met
+
+    async def _deliver(self, letters: list[Letter], rate: float) -> None:
+        for some in _portions(letters, max(1, int(rate * PORTION_SECONDS)) if rate else len(letters)):
+            await self._send(some)
+            self._handled |= {(letter.id, letter.replayed_at) for letter in some}
+            await self._outlet.destination.wait(len(some) / rate if rate else 0.0)
+
+    async def _send(self, letters: Sequence[Letter]) -> None:
+        ids, events = [letter.id for letter in letters], [letter.event for letter in letters]
+        decided = await in_own_thread(self._decide, ids, events)
+        self._book.ended_here(decided)
+        self._courier.fanout.expect(decided.sequences)
+        packer = Packer(self._outlet.destination.sink.limits)
+        full = packer.add(decided.sequences, decided.originals, decided.events, letters[0].replayed_at)
+        for parcel in [*full, packer.take()]:
+            await self._courier.deliver(parcel)
+        if self._outlet.gate.stopped:
+            raise Stopped
+
+
+class LetterBook:
+    """Where the courier of replayed letters writes: an event's number is its letter's id."""
+
+    def __init__(self, record: Record, recorder: Recorder) -> None:
+        self._record = record
+        self._recorder = recorder
+
+    def now(self) -> int:
+        """Give Unix time in milliseconds."""
+        return self._record.now()
+
+    def settled(
+        self, delivered: Sequence[Brought], letters: list[Letter], *, attempts: int, duplicates: int
+    ) -> None:
+        """Settle what one call of the sink has brought to an end, at its `attempts`-th attempt."""
+        self._record.settled([], [], attempts=attempts, duplicates=duplicates)
+        handed = [
+            Handed(ids, msgspec.json.encode(place).decode(), self.now(), attempts) for place, ids in delivered
+        ]
+        self._recorder.replayed(Replayed(delivered=handed, failed=letters))
+
+    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
+        """Write why a letter has failed again."""
+        return replace(self._record.undeliverable(parcel, i, rejection), id=parcel.sequences[i])
+
+    def ended_here(self, decided: Decided) -> None:
+        """Settle the letters that end before the sink."""
+        failed = [
+            replace(self._record.letter(number, TRANSFORM_FAILED, reason, event), id=number)
+            for number, event, reason in decided.failed
+        ]
+        if decided.filtered or failed:
+            self._recorder.replayed(Replayed(filtered=decided.filtered, failed=failed))
+
+    def trouble(self, key: object, trouble: Outcome | None) -> None:
+        """Keep what hinders one parcel now, or that nothing does, for status."""
+        self._record.trouble(key, trouble)
+
+
+def _portions(letters: list[Letter], size: int) -> Iterator[list[Letter]]:
+    for start in range(0, len(letters), size):
+        yield letters[start : start + size]

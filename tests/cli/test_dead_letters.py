@@ -1,0 +1,132 @@
+"""Dead letters on the command line, and pausing and resuming pipelines."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditflow.journal import Letter, Progress, Update
+
+Run = Callable[..., Any]
+ID = "019a0000-0000-7000-8000-000000000001"
+EVENT = {"eventType": "a", "sourceSystem": "b", "eventId": ID}
+
+
+@pytest.fixture
+def letters(server) -> Any:
+    own = {"tenant": "_platform", "event_id": ID, "first_failed": 1_000}
+    some = [
+        Letter(
+            "everything", 1, "Bad", "cannot \x1b[31mbe", json.dumps(EVENT).encode(), last_failed=2_000, **own
+        ),
+        Letter("everything", 2, "Bad", "cannot be", b"{}", last_failed=3_000),
+        Letter("everything", 3, "Worse", "never", b"{}", last_failed=4_000),
+    ]
+    server.ledger.commit([Update("everything", Progress(1), letters=some)])
+    return server
+
+
+def test_letters_are_listed_by_cause_and_one_by_one(auditflow: Run, letters) -> None:
+    answer = auditflow("dead-letters", "list", "--url", letters.url)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert [line.split() for line in lines[:3]] == [
+        ["pipeline", "code", "events", "last", "failed"],
+        ["everything", "Bad", "2", "1970-01-01T00:00:03.000Z"],
+        ["everything", "Worse", "1", "1970-01-01T00:00:04.000Z"],
+    ]
+    assert lines[5].split() == ["1", "everything", ID, "Bad", "cannot", r"\u001b[31mbe"]
+    assert len(lines) == 8
+
+
+def test_a_selection_is_listed_as_json(auditflow: Run, letters) -> None:
+    answer = auditflow(
+        "dead-letters", "list", "--url", letters.url, "--code", "Bad", "--since", "1970-01-01T00:00:03Z", "--format", "json"
+    )  # fmt: skip
+    assert [letter["id"] for letter in json.loads(answer.out)["letters"]] == [2]
+
+
+def test_without_letters_that_is_said(auditflow: Run, server) -> None:
+    for command in ("list", "purge"):
+        assert auditflow("dead-letters", command, "--url", server.url).out == "no dead letters\n"
+
+
+def test_one_is_shown_whole(auditflow: Run, letters) -> None:
+    answer = auditflow("dead-letters", "show", "1", "--url", letters.url)
+    assert json.loads(answer.out)["event"] == EVENT
+    answer = auditflow("dead-letters", "show", "77", "--url", letters.url)
+    assert (answer.code, answer.err) == (1, "auditflow: There is no dead letter 77.\n")
+
+
+def test_a_selection_is_replayed(auditflow: Run, letters) -> None:
+    answer = auditflow("dead-letters", "replay", "--code", "Bad", "--rate", "5", "--url", letters.url)
+    assert answer.out == "2 events are delivered anew; see auditflow status\n"
+    assert [(one.id, one.rate) for one in letters.ledger.to_replay("everything")] == [(1, 5.0), (2, 5.0)]
+
+
+def test_some_are_replayed_by_number(auditflow: Run, letters) -> None:
+    auditflow("dead-letters", "replay", "3", "1", "--to", "everything", "--url", letters.url)
+    assert [one.id for one in letters.ledger.to_replay("everything")] == [1, 3]
+
+
+def test_one_is_replayed_with_an_edited_event(auditflow: Run, letters, tmp_path: Path) -> None:
+    file = tmp_path / "event.json"
+    file.write_text(json.dumps(EVENT | {"extra": {"mended": 1}}))
+    assert auditflow("dead-letters", "replay", "1", "--event", file, "--url", letters.url).code == 0
+    (letter,) = letters.ledger.to_replay("everything")
+    assert json.loads(letter.event)["extra"] == {"mended": 1}
+
+
+@pytest.mark.parametrize(("ids", "text"), [([], "{}"), (["1", "2"], "{}"), (["1"], "{")])
+def test_an_edited_event_needs_one_letter_and_to_be_json(
+    auditflow: Run, letters, tmp_path, ids, text
+) -> None:
+    (tmp_path / "event.json").write_text(text)
+    answer = auditflow(
+        "dead-letters", "replay", *ids, "--event", tmp_path / "event.json", "--url", letters.url
+    )
+    assert answer.code == 2
+    assert "--event" in answer.err
+
+
+def test_a_refusal_of_the_server_is_told_in_its_words(auditflow: Run, letters) -> None:
+    answer = auditflow("dead-letters", "replay", "--to", "nobody", "--url", letters.url)
+    assert answer.code == 1
+    assert answer.err == "auditflow: No pipeline named 'nobody' runs; those that do: everything.\n"
+
+
+def test_purging_asks_first(auditflow: Run, letters, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    answer = auditflow("dead-letters", "purge", "--code", "Bad", "--url", letters.url)
+    assert answer.code == 1
+    assert "Delete 2 events for good?" in answer.err
+    assert len(letters.ledger.letters()) == 3
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert (
+        "2 events are deleted"
+        in auditflow("dead-letters", "purge", "--code", "Bad", "--url", letters.url).out
+    )
+    assert "1 event is deleted" in auditflow("dead-letters", "purge", "--yes", "--url", letters.url).out
+    assert letters.ledger.letters() == []
+
+
+def test_a_pipeline_is_paused_and_resumed(auditflow: Run, server) -> None:
+    answer = auditflow("pause", "everything", "--url", server.url)
+    assert answer.out == "everything is paused; resume it with: auditflow resume everything\n"
+    assert server.ledger.accounts()[0].paused
+    assert "paused" in auditflow("status", "--url", server.url).out
+    assert auditflow("resume", "everything", "--url", server.url).out == "everything goes on\n"
+    assert not server.ledger.accounts()[0].paused
+    assert auditflow("pause", "a/b", "--url", server.url).code == 1
+
+
+def test_a_server_that_is_not_there_is_told_with_what_to_do(auditflow: Run) -> None:
+    for command in (["dead-letters", "list"], ["dead-letters", "purge"], ["pause", "p"], ["where", ID]):
+        answer = auditflow(*command, "--url", "http://127.0.0.1:1")
+        assert answer.code == 1
+        assert "auditflow serve" in answer.err
