@@ -1,18 +1,23 @@
 """Real processes: a supervisor in one of its own, over small roles that live and die as they are told."""
 
+import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from auditflow.apps.lifecycle import EXIT_DAMAGED
+from auditflow.apps.supervisor import Role
 
 pytestmark = pytest.mark.slow
 
@@ -52,6 +57,8 @@ for option in options:
         sys.exit(int(argument))
     if who == name and what == "damaged-at-first" and starts <= int(argument):
         sys.exit(75)
+    if who == name and what == "killed-at-first" and starts <= int(argument):
+        os.kill(os.getpid(), signal.SIGKILL)
     if who == name and what == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGUSR1, lambda *_: os._exit(75))
@@ -179,6 +186,28 @@ def test_a_role_that_cannot_start_ends_everything_with_its_status(supervised, na
     assert one.end() == 3
     assert not any(map(runs, one.starts("ingest") + one.starts("delivery")))
     assert len(one.starts("delivery")) == (name == "delivery")
+
+
+@pytest.mark.parametrize("name", ["ingest", "delivery"])
+def test_a_role_that_is_killed_while_it_starts_is_started_again(supervised, name):
+    one = supervised(f"{name}:killed-at-first:2").ready()
+    assert len(one.starts(name)) == 3
+    one.process.terminate()
+    assert one.end() == 0
+
+
+async def held_and_killed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryFile() as lock:
+        role = Role("delivery", [sys.executable, "-S", "-c", "input()"], listener, lock.fileno())
+        process = await role.start(hold=True)
+        process.kill()
+        await process.wait()
+        await asyncio.sleep(0.1)  # until the loop has seen its pipe close
+        role.release()
+
+
+def test_a_role_that_is_killed_before_its_turn_ends_nothing_else():
+    uvloop.run(held_and_killed())
 
 
 def test_a_role_that_does_not_stop_in_time_is_killed(supervised):

@@ -52,9 +52,10 @@ class Role:
         return self.process
 
     def release(self) -> None:
-        """Let a process that is held go on."""
+        """Let a process that is held go on; one that was killed meanwhile is found dead by who waits for it."""
         if self.process is not None and self.process.stdin is not None:
-            self.process.stdin.write(GO)
+            with contextlib.suppress(OSError, RuntimeError):  # uvloop raises the latter for a closed pipe
+                self.process.stdin.write(GO)
 
     def terminate(self) -> None:
         """Ask the process to stop, if it runs."""
@@ -78,8 +79,8 @@ async def supervise(ingest: Role, delivery: Role, shutdown_seconds: float) -> in
     """Run both roles until a signal; give the exit status.
 
     Delivery begins when ingest is ready, because ingest mends the data directory and enters the pipelines in
-    the ledger. When a role finds the directory damaged, both begin anew. A role that cannot start at all has
-    said why: then everything ends with its status.
+    the ledger. When a role finds the directory damaged, or is killed while it starts, both begin anew. A role
+    that cannot start at all has said why: then everything ends with its status.
     """
     stopping = stop_requested()
     roles = (ingest, delivery)
@@ -91,15 +92,16 @@ async def supervise(ingest: Role, delivery: Role, shutdown_seconds: float) -> in
             told = asyncio.create_task(stopping.wait())
             damaged = asyncio.create_task(ending.wait())
             await asyncio.wait([told, damaged], return_when=asyncio.FIRST_COMPLETED)
-            status = EXIT_DAMAGED
             ending.set()
         _log.info("stopping: requests and deliveries under way are finished")
         await _stop(roles, keepers, shutdown_seconds)
         if stopping.is_set():
             return 0
-        if status != EXIT_DAMAGED:
-            return status or 1
-        with contextlib.suppress(TimeoutError):  # not at once, should the damage come back each time
+        if status is not None and status != EXIT_DAMAGED and status > 0:
+            return status
+        with contextlib.suppress(
+            TimeoutError
+        ):  # not at once, should the damage or the kill come back each time
             await asyncio.wait_for(stopping.wait(), ingest.pause())
 
 
