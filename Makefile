@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 AWSCLI := .venv-awscli/.ready
 
-.PHONY: help demo test test-quick lint format docs docs-check bench lock clean
+.PHONY: help demo test test-quick lint format docs docs-check bench torture lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -36,6 +36,10 @@ docs-check: $(READY) ## fail when a generated part of the docs is stale
 
 bench: $(READY) ## measure CPU per event and throughput of a whole `auditflow serve`
 	$(BIN)/python benchmarks/run.py
+
+SECONDS ?= 1800
+torture: $(READY) ## strike a running `auditflow serve` with random faults for SECONDS=1800
+	$(BIN)/python -m tests.torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
 
 lock: $(READY) ## pin all dependencies again, with hashes
 	sh requirements/lock.sh

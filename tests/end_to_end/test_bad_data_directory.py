@@ -318,6 +318,30 @@ def test_files_damaged_while_running_are_mended_and_work_goes_on(serve, cloud, n
     assert "Traceback" not in running.log
 
 
+def test_damage_that_only_a_reader_meets_is_mended_too(serve, cloud):
+    running = serve(cloud=cloud)
+    client = Client(running)
+    for _ in range(3):
+        client.publish_until(200, count=50)
+        running.settled()
+    cloud.fault("deny")
+    client.publish_until(200, count=50)
+    wait_for(lambda: running.status()["state"] == "blocked", what="the pipeline to be blocked")
+    DAMAGE["truncated to a half"](running.data / "ledger.sqlite")  # delivery has no reason to read it
+    wait_for(lambda: _asked(running) and "set aside" in running.log, 40, "the damage to be found and mended")
+    cloud.clear_faults()
+    wait_for(lambda: client.acknowledged <= arrived(cloud), 40, "delivery to go on")
+    wait_for(lambda: _balanced(running), 20, "status to be right")
+    assert "Traceback" not in running.log
+
+
+def _asked(running: Serve) -> bool:
+    """Ask for the status, which reads the ledger, until it is answered."""
+    with suppress(httpx2.HTTPError):
+        return httpx2.get(running.url + "/api/v1/status", timeout=5).status_code == 200
+    return False
+
+
 def _balanced(running: Serve) -> bool:
     try:
         return running.status()["pending"] == 0

@@ -17,7 +17,7 @@ from auditflow.apps.server import Server
 from auditflow.config import Config
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.journal import Journal, Ledger
+from auditflow.journal import Journal, Ledger, recovery
 from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
@@ -43,7 +43,7 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket)
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
-            evicting = tasks.create_task(_evict(journal, ledger))
+            evicting = tasks.create_task(_look_after(directory, journal, ledger))
             _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
             await stopping.wait()
             server.stop()
@@ -77,9 +77,14 @@ def _limits(config: Config) -> Limits:
     )
 
 
-async def _evict(journal: Journal, ledger: Ledger) -> None:
-    """Evict, now and again, what every pipeline has done with and retention no longer keeps."""
+async def _look_after(directory: DataDirectory, journal: Journal, ledger: Ledger) -> None:
+    """Evict, now and again, what every pipeline has done with and retention no longer keeps.
+
+    Raises JournalDamaged also for what a reader has met: a writer that sits on its cache may never see it.
+    """
     while True:
+        recovery.raise_noted(directory.journal)
+        recovery.raise_noted(directory.ledger)
         finished = ledger.finished()
         journal.evict(journal.head() if finished is None else finished, int(time.time() * 1000))
         await asyncio.sleep(EVICT_SECONDS)

@@ -119,6 +119,12 @@ def note_damage(path: Path, reason: str) -> None:
         sidecar(path, "-damaged").write_text(reason, "utf-8")
 
 
+def raise_noted(path: Path) -> None:
+    """Raise JournalDamaged when somebody has met damage in the file while it was in use."""
+    with suppress(FileNotFoundError):
+        raise JournalDamaged(path=path, reason=sidecar(path, "-damaged").read_text("utf-8", "replace"))
+
+
 def warn(connection: apsw.Connection, statements: Statements) -> None:
     """Write the newest incident to the log, now that its file is in use."""
     *_, (_, what) = run(connection, statements.incidents)
