@@ -182,6 +182,19 @@ def test_a_throttled_put_is_tried_again(doctor: Run, cloud: StrictCloudWatch) ->
     assert (code, steps["put"][0]) == (0, "ok")
 
 
+@pytest.mark.parametrize(
+    ("fault", "hint"), [("throttle", "raise the quota"), ("invalid-sequence-token", "sequence tokens")]
+)
+def test_what_passes_by_itself_fails_with_the_hint_that_status_shows(
+    doctor: Run, cloud: StrictCloudWatch, monkeypatch: pytest.MonkeyPatch, fault: str, hint: str
+) -> None:
+    monkeypatch.setattr(_doctor, "ATTEMPTS", 1)
+    cloud.fault(fault, operation="PutLogEvents")
+    code, steps = doctor("--write")
+    assert (code, steps["put"][0]) == (1, "failed")
+    assert hint in steps["put"][1]
+
+
 def test_the_findings_read_as_text_too(doctor: Run, auditflow: Run) -> None:
     doctor(create_log_group="false")
     answer = auditflow("doctor")

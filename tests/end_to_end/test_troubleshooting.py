@@ -46,7 +46,7 @@ TROUBLES = {
         "blocked", "AccessDeniedException", "not authorized to perform: logs:PutLogEvents", '"logs:PutLogEvents"', {"kind": "deny"},
     ),
     "token": Trouble(
-        "retrying", "InvalidSequenceTokenException", "sequenceToken is invalid", "", {"kind": "invalid-sequence-token"},
+        "retrying", "InvalidSequenceTokenException", "sequenceToken is invalid", "endpoint-url", {"kind": "invalid-sequence-token"},
     ),
     "expired": Trouble(
         "blocked", "ExpiredTokenException", "security token included in the request is expired", "renew access-key-id", {"kind": "expired-token"},
@@ -61,6 +61,10 @@ TROUBLES = {
         "blocked", "SignatureDoesNotMatch", "Signature not yet current", "clock",
         error("SignatureDoesNotMatch", "Signature not yet current: 20260101T000000Z is still later than 20251231T000000Z"),
     ),
+    "late": Trouble(
+        "blocked", "SignatureDoesNotMatch", "Signature expired", "clock",
+        error("SignatureDoesNotMatch", "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z"),
+    ),
     "mistyped": Trouble(
         "blocked", "SignatureDoesNotMatch", "SignatureDoesNotMatch", "secret-access-key",
         error("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
@@ -69,7 +73,7 @@ TROUBLES = {
         "blocked", "InvalidParameterException", "KMS key", "kms", {"kind": "kms-disabled"},
     ),
     "quota": Trouble(
-        "retrying", "ThrottlingException", "Rate exceeded", "", {"kind": "throttle"},
+        "retrying", "ThrottlingException", "Rate exceeded", "raise the quota", {"kind": "throttle"},
     ),
 }  # fmt: skip
 
@@ -120,8 +124,8 @@ def test_each_trouble_is_named_with_what_mends_it_and_ends_when_it_is_mended(ser
         found = status["lastError"]
         assert (status["state"], found["code"]) == (trouble.state, trouble.code), name
         assert trouble.message in found["message"], name
+        assert trouble.hint, name
         assert trouble.hint in found["hint"], name
-        assert bool(found["hint"]) == bool(trouble.hint), name
         assert status["pending"] == len(events), name
     assert running.settled("fine")["state"] == "active"
     assert delivered(cloud, "fine") == events
@@ -142,7 +146,9 @@ def test_a_closed_network_is_waited_out(serve, cloud):
     running = serve(pipelines({"network": {"endpoint-url": f"http://127.0.0.1:{port}"}}), cloud=cloud)
     events = published(running)
     wait_for(lambda: running.status("network")["state"] == "retrying", 30, "the network to be missed")
-    assert f"127.0.0.1:{port}" in running.status("network")["lastError"]["message"]
+    found = running.status("network")["lastError"]
+    assert f"127.0.0.1:{port}" in found["message"]
+    assert "let this machine reach the service" in found["hint"]
     with StrictCloudWatch(port=port) as opened:
         running.settled("network")
         assert delivered(opened, "network") == events

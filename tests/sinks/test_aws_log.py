@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import threading
 
 import pytest
+from botocore.parsers import ResponseParserError
 
+from auditflow.sinks._aws import AwsSession
 from auditflow.sinks._aws_log import CALLS
 from auditflow.sinks.aws_cloudwatch_sink import CloudWatchProperties, CloudWatchSink
 from auditflow.testing.cloudwatch import StrictCloudWatch
@@ -73,6 +76,27 @@ async def test_a_call_without_an_answer_names_what_happened_instead(lines):
     refused, unproxied = lines()
     assert "EndpointConnectionError after" in refused
     assert "at logs.example: ProxyConnectionError after" in unproxied
+
+
+def test_an_answer_that_cannot_be_read_is_a_line_too(lines):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        threading.Thread(target=answer_with_a_page, args=(server,), daemon=True).start()
+        keys = {"access-key-id": "test", "secret-access-key": "the-secret-key"}
+        properties = CloudWatchProperties.model_validate({"log-group": "/a", "endpoint-url": url} | keys)
+        session = AwsSession(properties, "sts", 1, lambda _client: None)
+        with pytest.raises(ResponseParserError):
+            session.client().get_caller_identity()
+        session.close()
+    (line,) = lines()
+    assert re.fullmatch(r"GetCallerIdentity at 127.0.0.1:\d+: ResponseParserError after \d+ ms", line)
+
+
+def answer_with_a_page(server: socket.socket) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
 
 
 async def test_nothing_is_logged_at_the_usual_level(cloud, caplog):

@@ -25,8 +25,7 @@ ATTEMPTS: Final = 3
 PATIENCE: Final = 10.0
 """Seconds in which a delivered event should be found: searching is eventually consistent."""
 _IF_IT_STAYS: Final = (
-    "It may pass by itself, and delivery tries again; if it stays, let this machine reach the service: network, "
-    "proxy-url, endpoint-url."
+    "It may pass by itself, and delivery tries again; if it stays, see what answers: proxy-url, endpoint-url."
 )
 _DENIED: Final = {"AccessDeniedException", "AccessDenied"}
 

@@ -41,6 +41,19 @@ class Rule(NamedTuple):
 
 
 _AGAIN = Rule(Verdict.RETRY)
+_UNREACHED = Rule(
+    Verdict.RETRY,
+    "Delivery tries again by itself; if it stays, let this machine reach the service: network, proxy-url, endpoint-url.",
+)
+_THROTTLED = Rule(
+    Verdict.RETRY,
+    "Delivery tries again by itself; if it stays, raise the quota of {action} in {region}, lengthen flush-interval, or "
+    "have fewer streams.",
+)
+_STALE = Rule(
+    Verdict.RETRY,
+    "Delivery tries again by itself; CloudWatch Logs ignores sequence tokens since 2023: see what endpoint-url leads to.",
+)
 _AMBIGUOUS = Rule(Verdict.RETRY, ambiguous=True)
 _INVALID = Rule(Verdict.REJECTED)
 _ACCEPTED = Rule(Verdict.DELIVERED)
@@ -115,6 +128,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "Serialization": _INVALID,
     "RequestEntityTooLarge": _INVALID,
     "ResourceNotFound": _ABSENT,
+    "InvalidSequenceToken": _STALE,
     "AccessDenied": _DENIED,
     "UnauthorizedOperation": _DENIED,
     "OptInRequired": _UNKNOWN_KEY,
@@ -143,7 +157,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "ResponseStreamingError": _AMBIGUOUS,
     "IncompleteReadError": _AMBIGUOUS,
     "ResponseParserError": _AMBIGUOUS,
-    "ConnectionError": _AGAIN,
+    "ConnectionError": _UNREACHED,
     "MetadataRetrievalError": _AGAIN,
     "HTTPClientError": _AMBIGUOUS,
     "NoCredentialsError": _NO_CREDENTIALS,
@@ -257,6 +271,7 @@ def _rule(error: Exception, fault: _Fault) -> Rule:
         (_SETTINGS, named is _INVALID and fault.operation in _OF_THE_GROUP),
         (_CLOCK, named is _SIGNATURE and says(r"expired|not yet current")),
         (_NO_ROLE, named in (_INVALID, _DENIED) and fault.operation.startswith("AssumeRole")),
+        (_THROTTLED, throttled),
         (_FORBIDDEN, named is _DENIED and says("explicit deny")),
     )
     return next((rule for rule, applies in cases if applies), named or _AGAIN)

@@ -75,7 +75,7 @@ class Putter:
                         return trouble
                 elif outcome.code != STALE_SEQUENCE:
                     return outcome
-        return Outcome(Verdict.RETRY, outcome.code, outcome.reason)
+        return Outcome(Verdict.RETRY, outcome.code, outcome.reason, outcome.hint)
 
     def _where(self, stream: Stream) -> dict[str, str]:
         place = self._client.place(*stream)
