@@ -1,6 +1,7 @@
 """3 decide: every pipeline reads the journal, decides per event, hands batches to its sink, records outcomes.
 
 ``flow`` is that sentence as code. ``tail`` reads the journal once for all, ``decide`` holds condition,
-sampling and transformers, ``parcel`` is a batch on its way, ``destination`` knows whether its sink can be
-reached, ``recorder`` writes what became of every event.
+sampling and transformers, ``parcel`` is a batch on its way, ``courier`` brings it to its end, ``destination``
+knows whether its sink can be reached, ``gate`` whether somebody has paused the pipeline, ``recorder`` writes
+what became of every event. ``replays`` delivers dead letters anew; ``why`` explains what was filtered.
 """
