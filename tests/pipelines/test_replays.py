@@ -10,6 +10,7 @@ import pytest
 
 from auditflow.errors import JournalUnavailable
 from auditflow.journal import Letter, Progress, Replay, Selection, Update
+from auditflow.pipelines import recorder as recorder_module
 from auditflow.pipelines import replays as module
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decide
 from auditflow.sinks._base import BatchLimits, Outcome, Verdict
@@ -175,3 +176,25 @@ async def test_a_ledger_that_cannot_be_read_is_asked_again(world, sink, monkeypa
         replay(world)
         account = await world.settled()
     assert (account.delivered, failures) == (1, [])
+
+
+async def test_nothing_is_sent_while_it_cannot_be_recorded_and_nothing_twice_afterwards(
+    world, sink, monkeypatch
+):
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
+    async with world.running(sink):
+        await rejected(world, sink, 4)
+        commit, failures = world.ledger.commit, [JournalUnavailable(path="ledger", reason="disk full")] * 5
+
+        def troubled(*arguments: object) -> None:
+            if failures:
+                raise failures.pop()
+            commit(*arguments)
+
+        monkeypatch.setattr(world.ledger, "commit", troubled)
+        replay(world, Selection(ids=[1, 2]))
+        await sink.wait_until(lambda: len(sink.delivered) == 2)
+        replay(world, Selection(ids=[3, 4]))
+        account = await world.settled()
+    assert len(sink.delivered) == len(set(sink.delivered)) == 4
+    assert (account.delivered, account.dead_lettered, failures) == (4, 0, [])

@@ -26,6 +26,8 @@ class Recorder:
         self._ledger = ledger
         self._updates: dict[str, Update] = {}
         self._replayed = Replayed()
+        self.replays_open = False
+        """Whether what has become of some replayed letters is not in the ledger yet."""
         self._notes: dict[str, str] = {}
         self._dirty = asyncio.Event()
         self._writable = True
@@ -44,6 +46,7 @@ class Recorder:
 
     def replayed(self, replayed: Replayed) -> None:
         """Take note of what has become of letters that were replayed."""
+        self.replays_open = True
         self._replayed.add(replayed)
         self._dirty.set()
 
@@ -96,6 +99,7 @@ class Recorder:
             if written or replayed:
                 await self._in_thread(self._ledger.commit, written, replayed)
             updates, replayed = [], Replayed()  # they are counted, whatever becomes of the notes
+            self.replays_open = bool(self._replayed)
             for pipeline, condition in notes.items():
                 await self._in_thread(self._ledger.note, pipeline, condition)
         except JournalUnavailable as error:

@@ -22,6 +22,7 @@ from auditflow.pipelines.destination import Stopped
 from auditflow.pipelines.parcel import Packer, Parcel
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import RETRY_SECONDS, Recorder
+from auditflow.pipelines.tail import POLL_SECONDS
 from auditflow.sinks._base import Outcome
 
 READ_LETTERS: Final = 1_000
@@ -43,8 +44,8 @@ class Replays:
         self._record = record
         self._book = LetterBook(record, recorder)
         self._courier = Courier(outlet, self._book)
+        self._recorder = recorder
         self._wake = asyncio.Event()
-        self._handled: set[tuple[int, int]] = set()
 
     def wake(self) -> None:
         """Look for letters to deliver."""
@@ -65,22 +66,21 @@ class Replays:
                     await self._outlet.destination.wait(RETRY_SECONDS)
 
     async def _all(self) -> None:
-        after, met = 0, set()
+        after = 0
         while letters := await asyncio.to_thread(
             self._ledger.to_replay, self._record.pipeline, after, READ_LETTERS
         ):
             after = letters[-1].id
-            met |= {(letter.id, letter.replayed_at) for letter in letters}
-            # one that has ended may still stand in the ledger, until that is committed
-            new = [letter for letter in letters if (letter.id, letter.replayed_at) not in self._handled]
-            for rate, group in groupby(new, attrgetter("rate")):
+            for rate, group in groupby(letters, attrgetter("rate")):
                 await self._deliver(list(group), rate)
-        self._handled &= met
+        while self._recorder.replays_open:  # they still stand in the ledger, and would be found again
+            await self._outlet.destination.wait(POLL_SECONDS)
 
     async def _deliver(self, letters: list[Letter], rate: float) -> None:
         for some in _portions(letters, max(1, int(rate * PORTION_SECONDS)) if rate else len(letters)):
+            while not self._record.writable():  # what cannot be recorded must not be delivered
+                await self._outlet.destination.wait(POLL_SECONDS)
             await self._send(some)
-            self._handled |= {(letter.id, letter.replayed_at) for letter in some}
             await self._outlet.destination.wait(len(some) / rate if rate else 0.0)
 
     async def _send(self, letters: Sequence[Letter]) -> None:
