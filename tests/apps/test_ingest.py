@@ -7,7 +7,8 @@ import pytest
 from auditflow.apps import ingest
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.config import Config
-from auditflow.journal import Batch, Progress, Update
+from auditflow.errors import JournalDamaged
+from auditflow.journal import Batch, Progress, Update, recovery
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 
 PIPELINES = [
@@ -31,7 +32,7 @@ async def test_the_enabled_pipelines_are_accountable_before_the_first_event_is_a
 
 
 @pytest.mark.parametrize(("pipelines", "left"), [(["a", "b"], 3), (["a"], 0), ([], 0)])
-async def test_what_every_active_pipeline_has_done_with_is_evicted(pipelines, left):
+async def test_what_every_active_pipeline_has_done_with_is_evicted(tmp_path: Path, pipelines, left):
     journal, ledger = MemoryJournal(retention=0, clock=lambda: 1.0), MemoryLedger()
     ledger.register(pipelines, 1, 1)
     await journal.append(batch(2))
@@ -40,7 +41,15 @@ async def test_what_every_active_pipeline_has_done_with_is_evicted(pipelines, le
         ledger.commit([Update("a", Progress(6), delivered=5)])
     if "b" in pipelines:
         ledger.commit([Update("b", Progress(4), delivered=3)])
-    evicting = asyncio.create_task(ingest._evict(journal, ledger))
+    evicting = asyncio.create_task(ingest._look_after(DataDirectory(tmp_path), journal, ledger))
     await asyncio.sleep(0)
     evicting.cancel()
     assert journal.head() - journal.oldest() == left
+
+
+@pytest.mark.parametrize("name", ["journal", "ledger"])
+async def test_damage_that_a_reader_has_met_ends_the_role_so_that_it_is_mended(tmp_path: Path, name: str):
+    directory = DataDirectory(tmp_path)
+    recovery.note_damage(getattr(directory, name), "the image is malformed")
+    with pytest.raises(JournalDamaged, match="the image is malformed"):
+        await ingest._look_after(directory, MemoryJournal(), MemoryLedger())
