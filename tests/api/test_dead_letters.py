@@ -116,7 +116,19 @@ async def test_a_letter_is_read_whole(client, app, ledger):
     assert lost["event"] is None
 
 
-@pytest.mark.parametrize("number", ["99", "0", "-1"])
+@pytest.mark.parametrize(
+    "value", [b"[" * 800 + b"]" * 800, b"1e400", b"9" * 5000], ids=["deep", "large", "long"]
+)
+async def test_an_event_is_given_byte_for_byte(client, app, ledger, value):
+    event = b'{"x":' + value + b"}"
+    ledger.commit([Update("a", Progress(9), letters=[Letter("a", 5, "Bad", "no", event)])])
+    async with client(app) as ask:
+        answer = await ask.get(f"{PATH}/5")
+    assert answer.status_code == 200
+    assert b'"event":' + event in answer.content
+
+
+@pytest.mark.parametrize("number", ["99", "0", "-1", "9223372036854775808"])
 async def test_an_unknown_letter_is_404(client, app, number):
     async with client(app) as ask:
         for answer in (await ask.get(f"{PATH}/{number}"), await ask.post(f"{PATH}/{number}/replay", json={})):
@@ -131,6 +143,10 @@ async def test_an_unknown_letter_is_404(client, app, number):
         ("limit=many", "limit"),
         ("cursor=x", "cursor"),
         ("cursor=-1", "cursor"),
+        ("cursor=9223372036854775808", "cursor"),
+        ("pipeline=", "pipeline"),
+        ("tenant=", "tenant"),
+        ("code=", "code"),
         ("since=yesterday", "since"),
         ("since=2026-01-01T00:00:00", "since"),
         ("ids=one", "ids"),
@@ -151,6 +167,7 @@ async def test_a_malformed_filter_is_refused_by_name(client, app, query, name):
         (("/replay", {"rate": "fast"}), "rate"),
         (("/replay", {"colour": "red"}), "colour"),
         (("/replay", {"ids": "1"}), "ids"),
+        (("/replay", {"to": ""}), "to"),
         (("/replay", []), "object"),
         (("/1/replay", {"event": "text"}), "event"),
         (("/1/replay", {"event": EVENT | {"eventId": "other"}}), "eventId"),
@@ -205,6 +222,8 @@ async def test_what_cannot_be_replayed_says_why(client, app, ledger, delivering)
 async def test_purging_needs_a_selection_or_all(client, app, ledger, delivering):
     async with client(app) as ask, delivering(ledger):
         refused = await ask.delete(PATH)
+        for name in ("tenant", "pipeline", "code"):
+            assert (await ask.delete(PATH, params={name: ""})).status_code == 400
         some = await ask.delete(PATH, params={"ids": [3]})
         rest = await ask.delete(PATH, params={"all": True})
     assert (refused.status_code, refused.json()["code"]) == (400, "VALIDATION_ERROR")

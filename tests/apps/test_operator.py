@@ -80,6 +80,23 @@ def test_letters_are_purged_while_others_are_replayed(operator, ledger):
     assert [one.pipeline for one in ledger.letters()] == ["a"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        b'["pause",{}]',
+        b'["replay",{"selection":{},"replay":{"speed":1}}]',
+        b'["purge",{"selection":{"colour":"red"}}]',
+        b'["purge",{"selection":null}]',
+    ],
+)
+def test_a_misshapen_command_changes_nothing_and_hinders_no_other(operator, ledger, tmp_path, command):
+    (tmp_path / "1.command").write_bytes(command)
+    (tmp_path / "2.command").write_bytes(b'["pause",{"pipeline":"b"}]')
+    assert Commands(tmp_path).carry_out(operator.carry_out) == 2
+    assert paused(ledger) == {"a": False, "b": True, "old": False}
+    assert [letter.target for letter in ledger.letters()] == ["", "", ""]
+
+
 async def test_the_pipelines_are_told_after_a_command(ledger, tmp_path):
     told: asyncio.Queue[list[Account]] = asyncio.Queue()
     commands = Commands(tmp_path)

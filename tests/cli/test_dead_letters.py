@@ -52,8 +52,15 @@ def test_a_selection_is_listed_as_json(auditflow: Run, letters) -> None:
 
 
 def test_without_letters_that_is_said(auditflow: Run, server) -> None:
-    for command in ("list", "purge"):
-        assert auditflow("dead-letters", command, "--url", server.url).out == "no dead letters\n"
+    for command in (["list"], ["purge", "--all"]):
+        assert auditflow("dead-letters", *command, "--url", server.url).out == "no dead letters\n"
+
+
+def test_purging_without_a_selection_deletes_nothing_unless_all_is_said(auditflow: Run, letters) -> None:
+    answer = auditflow("dead-letters", "purge", "--yes", "--url", letters.url)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--all" in answer.err
+    assert len(letters.ledger.letters()) == 3
 
 
 def test_one_is_shown_whole(auditflow: Run, letters) -> None:
@@ -111,8 +118,46 @@ def test_purging_asks_first(auditflow: Run, letters, monkeypatch: pytest.MonkeyP
         "2 events are deleted"
         in auditflow("dead-letters", "purge", "--code", "Bad", "--url", letters.url).out
     )
-    assert "1 event is deleted" in auditflow("dead-letters", "purge", "--yes", "--url", letters.url).out
+    assert (
+        "1 event is deleted" in auditflow("dead-letters", "purge", "--all", "--yes", "--url", letters.url).out
+    )
     assert letters.ledger.letters() == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "code"),
+    [
+        (("--pipeline", ""), 1),
+        (("--tenant", ""), 1),
+        (("--code", ""), 1),
+        (("--since", ""), 2),
+        (("--until", ""), 2),
+        (("--until", "1970-01-01"), 0),
+        (("--until", "1960-01-01"), 0),
+    ],
+)
+def test_an_empty_choice_never_means_every_letter(auditflow: Run, letters, choice, code) -> None:
+    for command in (("purge", "--yes"), ("replay",)):
+        answer = auditflow("dead-letters", *command, *choice, "--url", letters.url)
+        assert answer.code == code, answer.err
+    assert [letter.target for letter in letters.ledger.letters()] == ["", "", ""]
+
+
+@pytest.mark.parametrize("rate", ["inf", "nan", "-1", "1e7"])
+def test_a_rate_that_is_none_is_a_wrong_command_line(auditflow: Run, letters, rate) -> None:
+    answer = auditflow("dead-letters", "replay", "--rate", rate, "--url", letters.url)
+    assert answer.code == 2
+    assert "--rate" in answer.err
+
+
+def test_nothing_printed_steers_the_terminal(auditflow: Run, server) -> None:
+    evil = "\x9b31m\x1b[31m\x7f"
+    letter = Letter("everything", 1, "Bad", evil, json.dumps({"x": evil}, ensure_ascii=False).encode())
+    server.ledger.commit([Update("everything", Progress(1), letters=[letter])])
+    for command in (["show", "1"], ["list"], ["list", "--format", "json"]):
+        out = auditflow("dead-letters", *command, "--url", server.url).out
+        assert not set(out) & set("\x1b\x7f\x9b")
+    assert json.loads(auditflow("dead-letters", "show", "1", "--url", server.url).out)["reason"] == evil
 
 
 def test_a_pipeline_is_paused_and_resumed(auditflow: Run, server) -> None:
@@ -126,7 +171,12 @@ def test_a_pipeline_is_paused_and_resumed(auditflow: Run, server) -> None:
 
 
 def test_a_server_that_is_not_there_is_told_with_what_to_do(auditflow: Run) -> None:
-    for command in (["dead-letters", "list"], ["dead-letters", "purge"], ["pause", "p"], ["where", ID]):
+    for command in (
+        ["dead-letters", "list"],
+        ["dead-letters", "purge", "--all"],
+        ["pause", "p"],
+        ["where", ID],
+    ):
         answer = auditflow(*command, "--url", "http://127.0.0.1:1")
         assert answer.code == 1
         assert "auditflow serve" in answer.err

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 import uuid
 from collections import Counter
 from pathlib import Path
@@ -71,6 +72,40 @@ def test_the_commands_of_the_page_work_in_its_order(serve, cloud):
     assert "no dead letters" in auditflow(running, "dead-letters", "list")
 
 
+def test_what_is_purged_is_gone_and_the_counts_still_balance(serve, cloud):
+    running = serve(GIVES_UP, cloud=cloud)
+    refused(running, cloud, 10)
+    assert "1 event is deleted" in auditflow(running, "dead-letters", "purge", "1", "--yes")
+    assert "9 events are deleted" in auditflow(running, "dead-letters", "purge", "--all", "--yes")
+    assert "no dead letters" in auditflow(running, "dead-letters", "list")
+    row = running.settled()
+    assert (row["delivered"], row["deadLettered"]) == (0, 10)
+    assert arrived(cloud) == []
+
+
+def test_a_replay_takes_as_long_as_its_rate_says(serve, cloud):
+    running = serve(GIVES_UP, cloud=cloud)
+    events = refused(running, cloud, 40)
+    begin = time.monotonic()
+    auditflow(running, "dead-letters", "replay", "--rate", "10")
+    wait_for(lambda: len(arrived(cloud)) == 40, what="every letter to arrive")
+    assert 3.5 <= time.monotonic() - begin <= 15  # 39 pauses of 0.1 s, and what slow cores add
+    assert arrived(cloud) == events
+
+
+def test_a_misshapen_command_file_stops_no_delivery(serve, cloud):
+    running = serve(cloud=cloud)
+    commands = running.data / "commands"
+    commands.mkdir(exist_ok=True)
+    delivery = running.role("delivery")
+    (commands / "0.command").write_bytes(b'["pause",{}]')
+    wait_for((commands / "0.answer").exists, what="the refusal")
+    events = published(running, 5)
+    running.settled()
+    assert arrived(cloud) == events
+    assert running.role("delivery") == delivery
+
+
 @pytest.mark.parametrize("victim", ["delivery", "ingest"])
 def test_a_replay_goes_on_after_a_kill_and_loses_nothing(serve, cloud, victim):
     running = serve(GIVES_UP, cloud=cloud)
@@ -93,7 +128,8 @@ def test_a_pause_outlives_every_process_and_loses_nothing(serve, cloud):
     waiting = published(running, 20)
     running.kill("delivery")
     wait_for(lambda: running.status()["pending"] == 20, what="the events to wait")
-    assert running.stop() == 0
+    for process in ("delivery", "ingest", "serve"):
+        running.kill(process)
     running.start()
     more = published(running, 5)
     row = running.status()

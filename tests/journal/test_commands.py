@@ -91,6 +91,30 @@ async def test_damage_ends_the_work_and_the_command_waits_for_the_next_start(com
     assert commands.carry_out(echo) == 1
 
 
+@pytest.mark.parametrize("fault", [KeyError("pipeline"), TypeError("speed"), OSError("disk")])
+async def test_a_command_that_fails_in_any_way_is_answered_and_not_repeated(commands, fault):
+    def fail(name: str, values: Values) -> Values:
+        raise fault
+
+    with pytest.raises(CommandRefused, match="cannot be carried out") as refused:
+        await asyncio.gather(commands.ask("pause"), carried_out(commands, fail))
+    assert refused.value.status == 503
+    assert commands.carry_out(echo) == 0
+
+
+async def test_an_answer_that_cannot_be_written_does_not_make_the_command_repeat(commands, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 0.0)
+    with pytest.raises(CommandWaits):
+        await commands.ask("replay")
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "_write", full)
+    assert commands.carry_out(echo) == 1
+    assert commands.carry_out(echo) == 0
+
+
 def test_a_command_that_cannot_be_read_hinders_no_other(commands, tmp_path):
     folder = tmp_path / "commands"
     folder.mkdir()

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Query
+import msgspec
+from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from auditflow.api.times import rfc3339
 from auditflow.event import encode, owner_and_id
 from auditflow.journal import Ledger, Letter, LetterGroup, Selection
 from auditflow.journal.commands import Commands
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
+LARGEST_ID: Final = 2**63 - 1
+"""Of an integer in SQLite."""
+
+Name = Annotated[str, Field(min_length=1)]
+"""Never empty: an unset variable of a script must not select other letters than its author meant."""
 
 
 class Filter(BaseModel):
@@ -23,9 +29,9 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tenant: str | None = None
-    pipeline: str | None = None
-    code: str | None = None
+    tenant: Name | None = None
+    pipeline: Name | None = None
+    code: Name | None = None
     since: AwareDatetime | None = None
     """Failed last at or after this time."""
     until: AwareDatetime | None = None
@@ -44,7 +50,7 @@ class Page(Filter):
     """A filter, and which part of what it selects."""
 
     limit: Annotated[int, Field(ge=1, le=LARGEST_PAGE)] = PAGE
-    cursor: Annotated[int, Field(ge=0)] = 0
+    cursor: Annotated[int, Field(ge=0, le=LARGEST_ID)] = 0
     """The `cursor` of the page before."""
 
 
@@ -58,7 +64,7 @@ class Purge(Filter):
 class ReplayOrder(Filter):
     """Letters to deliver anew, and how."""
 
-    to: str | None = None
+    to: Name | None = None
     """Pipeline that delivers them; each letter's own if absent."""
     rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Events per second; as fast as the destination takes them if absent."""
@@ -69,7 +75,7 @@ class EditedReplay(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    to: str | None = None
+    to: Name | None = None
     """Pipeline that delivers it; its own if absent."""
     event: dict[str, Any] | None = None
     """What to deliver in its place, with the same `eventId` and tenant."""
@@ -89,10 +95,16 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
             "cursor": letters[-1].id if letters else None,
         }
 
-    @routes.get("/{number}", summary="One dead letter, with its event and the failures before")
-    def read_letter(number: int) -> dict[str, Any]:
+    @routes.get(
+        "/{number}",
+        summary="One dead letter, with its event and the failures before",
+        response_model=dict[str, Any],
+    )
+    def read_letter(number: int) -> Response:
         letter = _find(ledger, number)
-        return _shown(letter) | {"event": _decoded(letter.event), "history": json.loads(letter.history)}
+        history = msgspec.Raw(letter.history.encode())
+        whole = _shown(letter) | {"event": _held(letter.event), "history": history}
+        return Response(msgspec.json.encode(whole), media_type="application/json")
 
     @routes.post("/replay", summary="Deliver the selected dead letters anew")
     async def replay(order: ReplayOrder) -> dict[str, Any]:
@@ -101,14 +113,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
 
     @routes.post("/{number}/replay", summary="Deliver one dead letter anew, as it is or edited")
     async def replay_one(number: int, order: EditedReplay) -> dict[str, Any]:
-        letter = _find(ledger, number)
-        if letter.target or not letter.event:
-            reason = (
-                "is being delivered anew already"
-                if letter.target
-                else "has no event: it was lost in the journal"
-            )
-            raise HTTPException(409, f"Dead letter {number} {reason}")
+        letter = _replayable(ledger, number)
         event = None if order.event is None else _edited(letter, order.event)
         chosen = asdict(Selection(pipeline=letter.pipeline, ids=[number]))
         return await commands.ask("replay", selection=chosen, replay={"to": order.to, "event": event})
@@ -131,6 +136,16 @@ def _find(ledger: Ledger, number: int) -> Letter:
     return letters[0]
 
 
+def _replayable(ledger: Ledger, number: int) -> Letter:
+    letter = _find(ledger, number)
+    if letter.target or not letter.event:
+        reason = (
+            "is being delivered anew already" if letter.target else "has no event: it was lost in the journal"
+        )
+        raise HTTPException(409, f"Dead letter {number} {reason}")
+    return letter
+
+
 def _edited(letter: Letter, event: dict[str, Any]) -> str:
     """Write the edited event. Raises HTTPException where it is no longer the same tenant's same event."""
     written = encode(event)
@@ -150,8 +165,8 @@ def _shown(letter: Letter) -> dict[str, Any]:
         "code": letter.code,
         "reason": letter.reason,
         "attempts": letter.attempts,
-        "firstFailed": _time(letter.first_failed),
-        "lastFailed": _time(letter.last_failed),
+        "firstFailed": rfc3339(letter.first_failed),
+        "lastFailed": rfc3339(letter.last_failed),
         "replayingTo": letter.target or None,
         "bytes": len(letter.event),
     }
@@ -163,22 +178,18 @@ def _counted(group: LetterGroup) -> dict[str, Any]:
         "code": group.code,
         "letters": group.letters,
         "events": group.events,
-        "firstFailed": _time(group.first_failed),
-        "lastFailed": _time(group.last_failed),
+        "firstFailed": rfc3339(group.first_failed),
+        "lastFailed": rfc3339(group.last_failed),
     }
 
 
-def _decoded(event: bytes) -> Any:
-    """Give the event as JSON where it is, as text where it is not."""
+def _held(event: bytes) -> msgspec.Raw | str | None:
+    """Give the event byte for byte where it is JSON, however deep, and as text where it is not."""
     try:
-        return json.loads(event) if event else None
-    except ValueError:
+        event.decode()
+        return msgspec.json.decode(event, type=msgspec.Raw) if event else None
+    except (ValueError, RecursionError):
         return event.decode("utf-8", "replace")
-
-
-def _time(milliseconds: int) -> str:
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _milliseconds(at: datetime | None) -> int | None:

@@ -35,7 +35,7 @@ class Format(StrEnum):
 
 def show_json(data: Any) -> None:
     """Print data for programs."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    typer.echo(_unsafe_in_json(_escaped, json.dumps(data, indent=2, ensure_ascii=False)))
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -69,8 +69,13 @@ def show_error(error: AuditFlowError) -> None:
 
 
 _unsafe = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]").sub
+_unsafe_in_json = re.compile("[\x7f-\x9f\ud800-\udfff]").sub  # it escapes the others itself
 
 
 def safe(text: str) -> str:
     """Escape what would steer the terminal, or is no text at all."""
-    return _unsafe(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _unsafe(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\u{ord(found[0]):04x}"

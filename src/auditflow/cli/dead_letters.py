@@ -16,23 +16,23 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Events th
 HERE: Final = "http://127.0.0.1:8080"
 
 PipelineOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         envvar="AUDITFLOW_PIPELINE", metavar="NAME", help="Those of this pipeline.", show_default="all"
     ),
 ]
 TenantOption = Annotated[
-    str,
+    str | None,
     typer.Option(envvar="AUDITFLOW_TENANT", metavar="ID", help="Those of this tenant.", show_default="all"),
 ]
 CodeOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         envvar="AUDITFLOW_CODE", metavar="CODE", help="Those that failed with this code.", show_default="all"
     ),
 ]
 SinceOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         envvar="AUDITFLOW_SINCE",
         metavar="TIME",
@@ -41,7 +41,7 @@ SinceOption = Annotated[
     ),
 ]
 UntilOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         envvar="AUDITFLOW_UNTIL",
         metavar="TIME",
@@ -56,11 +56,11 @@ IdsArgument = Annotated[
 
 @group.command("list")
 def list_letters(  # noqa: PLR0913, PLR0917 - one parameter per option
-    pipeline: PipelineOption = "",
-    tenant: TenantOption = "",
-    code: CodeOption = "",
-    since: SinceOption = "",
-    until: UntilOption = "",
+    pipeline: PipelineOption = None,
+    tenant: TenantOption = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     limit: Annotated[
         int, typer.Option(envvar="AUDITFLOW_LIMIT", min=1, max=1_000, help="Letters to show.")
     ] = 20,
@@ -98,23 +98,25 @@ def show(
 @group.command("replay")
 def replay(  # noqa: PLR0913, PLR0917 - one parameter per option
     ids: IdsArgument = None,
-    pipeline: PipelineOption = "",
-    tenant: TenantOption = "",
-    code: CodeOption = "",
-    since: SinceOption = "",
-    until: UntilOption = "",
+    pipeline: PipelineOption = None,
+    tenant: TenantOption = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             envvar="AUDITFLOW_TO",
             metavar="NAME",
             help="Pipeline that delivers them.",
             show_default="their own",
         ),
-    ] = "",
+    ] = None,
     rate: Annotated[
         float,
-        typer.Option(envvar="AUDITFLOW_RATE", min=0, help="Events per second.", show_default="no limit"),
+        typer.Option(
+            envvar="AUDITFLOW_RATE", min=0, max=1e6, help="Events per second.", show_default="no limit"
+        ),
     ] = 0,
     edited: Annotated[
         Path | None,
@@ -130,7 +132,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option
     url: UrlOption = HERE,
 ) -> None:
     """Deliver dead letters anew: all, those that the options select, or those with the given numbers."""
-    order: dict[str, Any] = {"to": to} if to else {}
+    order: dict[str, Any] = {} if to is None else {"to": to}
     if edited is None:
         order |= _filter(pipeline, tenant, code, since, until, ids) | ({"rate": rate} if rate else {})
         done = ask(url, "POST", "dead-letters/replay", json=order)
@@ -144,16 +146,21 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option
 @group.command("purge")
 def purge(  # noqa: PLR0913, PLR0917 - one parameter per option
     ids: IdsArgument = None,
-    pipeline: PipelineOption = "",
-    tenant: TenantOption = "",
-    code: CodeOption = "",
-    since: SinceOption = "",
-    until: UntilOption = "",
+    pipeline: PipelineOption = None,
+    tenant: TenantOption = None,
+    code: CodeOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    everything: Annotated[
+        bool, typer.Option("--all", envvar="AUDITFLOW_ALL", help="All of them, where nothing else selects.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", envvar="AUDITFLOW_YES", help="Do not ask.")] = False,
     url: UrlOption = HERE,
 ) -> None:
-    """Delete dead letters for good: all, those that the options select, or those with the given numbers."""
+    """Delete dead letters for good: those that the options select, those with the given numbers, or --all."""
     chosen = _filter(pipeline, tenant, code, since, until, ids)
+    if not chosen and not everything:
+        raise typer.BadParameter("select letters by numbers or options, or say --all", param_hint="--all")
     count = sum(
         each["events"] for each in ask(url, "GET", "dead-letters", params=chosen | {"limit": 1})["groups"]
     )
@@ -167,13 +174,18 @@ def purge(  # noqa: PLR0913, PLR0917 - one parameter per option
 
 
 def _filter(  # noqa: PLR0913, PLR0917 - one parameter per option
-    pipeline: str, tenant: str, code: str, since: str, until: str, ids: list[int] | None = None
+    pipeline: str | None,
+    tenant: str | None,
+    code: str | None,
+    since: str | None,
+    until: str | None,
+    ids: list[int] | None = None,
 ) -> dict[str, Any]:
-    """Give what was chosen as the server takes it."""
-    chosen: dict[str, Any] = {"pipeline": pipeline, "tenant": tenant, "code": code, "ids": ids}
+    """Give what was chosen as the server takes it, also what is empty: left out, it would mean every letter."""
+    chosen: dict[str, Any] = {"pipeline": pipeline, "tenant": tenant, "code": code, "ids": ids or None}
     for name, text in (("since", since), ("until", until)):
-        chosen[name] = moment(text, f"--{name}") if text else None
-    return {name: value for name, value in chosen.items() if value}
+        chosen[name] = None if text is None else moment(text, f"--{name}")
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _event(path: Path) -> Any:

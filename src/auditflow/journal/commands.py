@@ -63,7 +63,8 @@ class Commands:
     def carry_out(self, carry_out: CarryOut) -> int:
         """Carry out the commands that wait, oldest first, and answer each; give how many there were.
 
-        What one raises is its answer. Raises JournalDamaged.
+        What one raises is its answer, whatever it is: left to end the process, it would do so at every start
+        anew. Raises JournalDamaged.
         """
         waiting = sorted(self._folder.glob("*.command")) if self._folder.exists() else []
         for path in waiting:
@@ -72,11 +73,15 @@ class Commands:
                 result = carry_out(name, values)
             except JournalDamaged:
                 raise
-            except (AuditFlowError, OSError, msgspec.DecodeError) as error:
-                _log.error("the command in %s is refused: %s", path, error)
-                result = {"refused": str(error).rstrip("."), "status": getattr(error, "status", 503)}
-            _write(path.with_suffix(".answer"), msgspec.json.encode(result))
-            path.unlink(missing_ok=True)
+            except Exception as error:  # noqa: BLE001 - see above
+                reason = (
+                    str(error)
+                    if isinstance(error, AuditFlowError)
+                    else f"It cannot be carried out: {error!r}"
+                )
+                _log.error("the command in %s is refused: %s", path, reason)
+                result = {"refused": reason.rstrip("."), "status": getattr(error, "status", 503)}
+            _answer(path, result)
         if waiting:
             self._drop_forgotten()
         return len(waiting)
@@ -96,6 +101,15 @@ class Commands:
             with suppress(FileNotFoundError):
                 if time.time() - answer.stat().st_mtime > FORGOTTEN_SECONDS:
                     answer.unlink()
+
+
+def _answer(command: Path, result: Values) -> None:
+    """Leave the answer, where the disk takes it, and drop the command."""
+    try:
+        _write(command.with_suffix(".answer"), msgspec.json.encode(result))
+    except OSError as error:
+        _log.error("the answer to %s cannot be written: %s", command, error)
+    command.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes) -> None:
