@@ -45,6 +45,7 @@ async def test_what_is_published_at_either_path_is_in_the_status(client, app):
         "deadLettered": 0,
         "pending": 2,
         "replaying": 0,
+        "backfilling": 0,
         "attempts": 0,
         "possibleDuplicates": 0,
         "lastError": None,

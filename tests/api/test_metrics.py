@@ -43,4 +43,4 @@ async def test_every_figure_of_the_status_is_a_metric_with_the_pipeline_as_label
     assert samples["auditflow_journal_bytes",] == 10
     states = {key[1:]: value for key, value in samples.items() if key[0] == "auditflow_pipeline_state"}
     assert {key for key, value in states.items() if value} == {("a", "active"), ("b", "blocked")}
-    assert len(states) == 8
+    assert len(states) == 10

@@ -76,7 +76,7 @@ def test_a_configuration_cannot_be_changed() -> None:
         ({"pipelines": [{"name": "a"}]}, ("pipelines", 0, "sink")),
         (
             {"pipelines": [{"name": "a", "sink": {"name": "s", "fallback": {}}}]},
-            ("pipelines", 0, "sink", "fallback"),
+            ("pipelines", 0, "sink", "fallback", "name"),
         ),
         ({"tenants": {}}, ("tenants",)),
         ({"redaction": {}}, ("redaction",)),

@@ -13,11 +13,15 @@ import uuid_utils
 from auditflow.journal import Account, Batch
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines import destination as destination_module
+from auditflow.pipelines.again import Again
+from auditflow.pipelines.backfill import Backfill
 from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
+from auditflow.pipelines.fallback import Fallback
 from auditflow.pipelines.flow import Pipeline
 from auditflow.pipelines.gate import Gate
+from auditflow.pipelines.pace import Pace
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
@@ -50,7 +54,13 @@ class World:
 
     @contextlib.asynccontextmanager
     async def running(
-        self, sink: RecordingSink, decide: Decide | None = None, policy: DeliveryPolicy | None = None
+        self,
+        sink: RecordingSink,
+        decide: Decide | None = None,
+        policy: DeliveryPolicy | None = None,
+        *,
+        fallback: RecordingSink | None = None,
+        backfill: bool = False,
     ) -> AsyncIterator[None]:
         self.ledger.register(["p"], self.journal.head(), self.journal.oldest())
         recorder = Recorder(self.ledger)
@@ -58,19 +68,24 @@ class World:
         destination = Destination(sink)
         record = Record("p", self.account().progress.copy(), recorder, lambda: self.now)
         self.gate = Gate(paused=self.account().paused)
-        outlet = Outlet(destination, policy or DeliveryPolicy(), self.gate)
-        pipeline = Pipeline(tail, decide or Decide(), outlet, record)
-        self.replays = Replays(self.ledger, decide or Decide(), outlet, record, recorder)
-        jobs = [
-            asyncio.create_task(job)
-            for job in (recorder.run(), tail.run(), pipeline.run(), self.replays.run())
-        ]
+        policy, decide = policy or DeliveryPolicy(), decide or Decide()
+        second = Fallback(Destination(fallback), policy.fallback_after, backfill) if fallback else None
+        outlet = Outlet(destination, policy, self.gate, second, Pace(policy.rate or 0.0))
+        pipeline = Pipeline(tail, decide, outlet, record)
+        self.replays = Replays(self.ledger, decide, outlet, record, recorder)
+        self.again = Again(self.ledger, tail, decide, outlet, record, recorder)
+        self.backfill = Backfill(self.ledger, tail, decide, outlet, record)
+        record.on_debt = self.backfill.wake
+        errands = (self.replays, self.again, self.backfill)
+        working = (pipeline.run(), *(errand.run() for errand in errands))
+        jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), *working)]
         try:
             yield
         finally:
             tail.stop()
-            outlet.stop()
-            self.replays.wake()
+            self.gate.stop()
+            for errand in errands:
+                errand.wake()
             await asyncio.wait_for(asyncio.gather(*jobs[2:]), 5)
             recorder.stop()
             await asyncio.wait_for(asyncio.gather(*jobs), 5)
@@ -81,9 +96,9 @@ class World:
 
     def pending(self) -> int:
         account = self.account()
-        pending = self.journal.head() - account.progress.low - account.progress.beyond() + account.replaying
+        pending = account.pending(self.journal.head())
         ended = account.delivered + account.filtered + account.dead_lettered
-        assert self.journal.head() - account.base == ended + pending, "the counts do not balance"
+        assert account.accepted(self.journal.head()) == ended + pending, "the counts do not balance"
         return pending
 
     async def until(self, condition: Callable[[], bool]) -> None:

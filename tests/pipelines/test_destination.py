@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from math import inf
 
 import pytest
 
 from auditflow.errors import MissingExtra
 from auditflow.pipelines import destination as module
-from auditflow.pipelines.destination import Destination, Stopped, pause
+from auditflow.pipelines.destination import Destination, pause
+from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.sinks._base import DELIVERED, Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -24,10 +26,23 @@ def sink() -> RecordingSink:
     return RecordingSink()
 
 
+class Tried(Destination):
+    """A destination with one pipeline's gate at hand."""
+
+    def __init__(self, sink: RecordingSink) -> None:
+        super().__init__(sink)
+        self.gate = Gate()
+
+    async def deliver(
+        self, events: Sequence[bytes], gate: Gate | None = None, patience: float = inf
+    ) -> list[Outcome]:
+        return await super().deliver(events, gate or self.gate, patience)
+
+
 @pytest.fixture
-def destination(sink: RecordingSink, monkeypatch: pytest.MonkeyPatch) -> Destination:
+async def destination(sink: RecordingSink, monkeypatch: pytest.MonkeyPatch) -> Tried:
     monkeypatch.setattr(module, "BACKOFF_BASE_SECONDS", 0.002)
-    return Destination(sink)
+    return Tried(sink)
 
 
 async def timed(work: Awaitable[object]) -> float:
@@ -143,7 +158,7 @@ async def test_a_stop_ends_the_wait_of_everyone_in_line(destination, sink):
     await destination.deliver([b"x"])
     calls = [asyncio.create_task(destination.deliver([b"x"])) for _ in range(3)]
     await asyncio.sleep(0.01)
-    destination.stop()
+    destination.gate.stop()
     async with asyncio.timeout(5):
         results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [Stopped] * 3
@@ -151,15 +166,47 @@ async def test_a_stop_ends_the_wait_of_everyone_in_line(destination, sink):
 
 
 async def test_no_call_begins_after_a_stop(destination, sink):
-    destination.stop()
+    destination.gate.stop()
     with pytest.raises(Stopped):
         await destination.deliver([b"x"])
     assert sink.calls == []
 
 
-async def test_wait_sleeps_as_long_as_told(destination):
-    assert 0.05 <= await timed(destination.wait(0.05)) < 1
-    await destination.wait(-1)
+async def test_one_pipeline_that_stops_in_line_does_not_hold_up_another(destination, sink):
+    sink.answer(RETRY)
+    await destination.deliver([b"x"])
+    sink.gate.clear()
+    other = Gate()
+    trying = asyncio.create_task(destination.deliver([b"x"]))
+    await sink.wait_until(lambda: len(sink.calls) == 2)
+    waiting = [asyncio.create_task(destination.deliver([b"x"], gate)) for gate in (other, destination.gate)]
+    await asyncio.sleep(0.01)
+    other.stop()
+    with pytest.raises(Stopped):
+        await waiting[0]
+    sink.gate.set()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(trying, waiting[1]) == [[DELIVERED]] * 2
+
+
+async def test_who_has_no_patience_is_told_when_it_fails_and_is_not_to_be_tried(destination, sink):
+    assert await destination.deliver([b"x"], patience=0) == [DELIVERED]
+    sink.answer(Outcome(Verdict.RETRY, "Throttled", retry_after=3600))
+    await destination.deliver([b"x"])
+    with pytest.raises(TimeoutError):
+        await destination.deliver([b"x"], patience=0)
+    assert len(sink.calls) == 2
+    assert destination.trouble.code == "Throttled"
+    assert destination.failing_for() > 0
+
+
+async def test_patience_counts_from_the_first_failure(destination, sink):
+    sink.answer(Outcome(Verdict.RETRY, "Throttled", retry_after=3600))
+    await destination.deliver([b"x"])
+    with pytest.raises(TimeoutError):
+        assert await timed(destination.deliver([b"x"], patience=0.1)) < 0.2
+    with pytest.raises(TimeoutError):
+        assert await timed(destination.deliver([b"x"], patience=0.1)) < 0.05
 
 
 async def test_a_sink_is_opened_once_whoever_comes_first(destination, sink):

@@ -189,7 +189,8 @@ async def test_while_a_destination_fails_one_call_at_a_time_tries_it(world):
     sink.gate.clear()
     destination = Destination(sink)
     destination.failures = 1
-    calls = [asyncio.create_task(destination.deliver([b"x"])) for _ in range(4)]
+    gate = Gate()
+    calls = [asyncio.create_task(destination.deliver([b"x"], gate)) for _ in range(4)]
     before = len(sink.calls)
     await sink.wait_until(lambda: len(sink.calls) > before)
     await asyncio.sleep(0.02)

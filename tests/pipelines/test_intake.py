@@ -12,6 +12,7 @@ from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines import intake as module
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.fanout import Fanout
+from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.pipelines.intake import Intake
 from auditflow.pipelines.parcel import Parcel
 from auditflow.pipelines.record import Record
@@ -29,6 +30,7 @@ class World:
         self.ledger.register(["p"], 1, 1)
         self.recorder = Recorder(self.ledger)
         self.tail = Tail(self.journal)
+        self.gate = Gate()
         self.progress = Progress(1)
 
     async def publish(self, count: int) -> None:
@@ -39,7 +41,7 @@ class World:
 
     def intake(self, decide: Decide | None = None) -> Intake:
         record = Record("p", self.progress, self.recorder)
-        return Intake(self.tail, decide or Decide(), record, Fanout())
+        return Intake(self.tail, self.gate, decide or Decide(), record, Fanout())
 
     def parcels(self, decide: Decide | None = None, **limits: float) -> AsyncIterator[Parcel]:
         return self.intake(decide).parcels(BatchLimits(**limits))
@@ -162,8 +164,9 @@ async def test_a_stop_ends_it_also_while_outcomes_cannot_be_recorded(world):
     world.recorder._writable = False
     leaving = asyncio.ensure_future(anext(world.parcels(), None))
     await asyncio.sleep(0.05)
-    world.tail.stop()
-    assert await asyncio.wait_for(leaving, 5) is None
+    world.gate.stop()
+    with pytest.raises(Stopped):
+        await asyncio.wait_for(leaving, 5)
 
 
 async def test_reading_waits_until_the_first_open_event_is_near_enough(world, monkeypatch):
@@ -206,9 +209,10 @@ async def test_a_stop_ends_it_while_it_waits_for_the_first_open_event(world, mon
     await following(parcels)
     leaving = asyncio.ensure_future(anext(parcels, None))
     await asyncio.sleep(0.01)
-    world.tail.stop()
+    world.gate.stop()
     intake.advanced.set()
-    assert await asyncio.wait_for(leaving, 5) is None
+    with pytest.raises(Stopped):
+        await asyncio.wait_for(leaving, 5)
 
 
 async def test_transformers_do_not_hold_up_the_event_loop(world):

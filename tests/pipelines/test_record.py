@@ -8,6 +8,7 @@ import pytest
 
 from auditflow.journal import LOST, Account, Letter, Progress
 from auditflow.journal.memory import MemoryLedger
+from auditflow.pipelines.courier import Brought
 from auditflow.pipelines.decide import Decided
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
@@ -60,21 +61,31 @@ def test_events_finished_beyond_the_position_are_not_open():
 
 
 async def test_delivered_events_are_counted_whatever_their_order(books):
-    books.record.settled([({"at": "x"}, [5, 1]), ({"at": "y"}, [2, 4])], [], attempts=2, duplicates=3)
+    books.record.settled(
+        [Brought({"at": "x"}, [5, 1], owed=False), Brought({"at": "y"}, [2, 4], owed=False)],
+        [],
+        attempts=2,
+        calls=1,
+        duplicates=3,
+    )
     account = await books.written()
     assert (account.delivered, account.attempts, account.duplicates) == (4, 1, 3)
     assert account.progress == Progress(3, 0b110)
 
 
 async def test_a_call_that_brought_nothing_to_an_end_counts_as_attempt(books):
-    books.record.settled([], [], attempts=1, duplicates=0)
+    books.record.settled([], [], attempts=1, calls=1, duplicates=0)
     account = await books.written()
     assert (account.delivered, account.attempts, account.progress) == (0, 1, Progress(1))
 
 
 async def test_letters_end_their_events(books):
     books.record.settled(
-        [({}, [2])], [books.record.letter(1, "Bad", "cannot be", b"{}")], attempts=1, duplicates=0
+        [Brought({}, [2], owed=False)],
+        [books.record.letter(1, "Bad", "cannot be", b"{}")],
+        attempts=1,
+        calls=1,
+        duplicates=0,
     )
     account = await books.written()
     assert (account.dead_lettered, account.progress) == (1, Progress(3))
@@ -118,7 +129,13 @@ async def test_lost_events_become_one_letter_for_each_unbroken_run():
 
 
 async def test_every_delivered_event_has_a_receipt(books):
-    books.record.settled([({"at": "x"}, [5, 1]), ({"at": "y"}, [2])], [], attempts=2, duplicates=0)
+    books.record.settled(
+        [Brought({"at": "x"}, [5, 1], owed=False), Brought({"at": "y"}, [2], owed=False)],
+        [],
+        attempts=2,
+        calls=1,
+        duplicates=0,
+    )
     await books.written()
     found = [books.ledger.receipt_of("p", number) for number in (1, 2, 3, 5)]
     assert [one and (one.place, one.attempts, one.at) for one in found] == [

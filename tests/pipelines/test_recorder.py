@@ -32,12 +32,14 @@ class TroubledLedger(MemoryLedger):
         self.gate = threading.Event()
         self.gate.set()
 
-    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
+    def commit(
+        self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
+    ) -> None:
         self.commits.append([update.pipeline for update in updates])
         self.gate.wait(5)
         if self.on_commit:
             raise self.on_commit
-        super().commit(updates, replayed)
+        super().commit(updates, replayed, token)
 
     def note(self, pipeline: str, condition: str) -> None:
         self.notes.append((pipeline, condition))

@@ -10,8 +10,8 @@ import pytest
 
 from auditflow.errors import JournalUnavailable
 from auditflow.journal import Letter, Progress, Replay, Selection, Update
+from auditflow.pipelines import errand as errand_module
 from auditflow.pipelines import recorder as recorder_module
-from auditflow.pipelines import replays as module
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decide
 from auditflow.sinks._base import BatchLimits, Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
@@ -162,7 +162,7 @@ async def test_nothing_is_sent_twice_when_more_is_asked_meanwhile(world):
 
 
 async def test_a_ledger_that_cannot_be_read_is_asked_again(world, sink, monkeypatch):
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(errand_module, "pause", lambda *_: 0.01)
     async with world.running(sink):
         await rejected(world, sink, 1)
         look, failures = world.ledger.to_replay, [JournalUnavailable(path="ledger", reason="busy")] * 3

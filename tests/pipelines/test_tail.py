@@ -12,6 +12,7 @@ from auditflow.errors import JournalDamaged
 from auditflow.journal import Batch, Block
 from auditflow.journal.memory import MemoryJournal
 from auditflow.pipelines import tail as module
+from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.pipelines.tail import Tail
 
 
@@ -57,7 +58,7 @@ async def until_read(tail: Tail, end: int) -> None:
 
 async def test_whoever_waits_at_the_head_gets_the_next_block_from_one_read(journal):
     async with running(journal) as tail:
-        waiting = [asyncio.create_task(tail.next(1)) for _ in range(3)]
+        waiting = [asyncio.create_task(tail.next(1, Gate())) for _ in range(3)]
         await asyncio.sleep(0.01)
         await journal.publish(4)
         results = await asyncio.wait_for(asyncio.gather(*waiting), 5)
@@ -70,7 +71,7 @@ async def test_blocks_come_in_order_beginning_with_the_one_that_holds_the_number
         for _ in range(3):
             await journal.publish(2)
         await until_read(tail, 7)
-        found = {start: [block.first for block in await tail.next(start)] for start in range(1, 7)}
+        found = {start: [block.first for block in await tail.next(start, Gate())] for start in range(1, 7)}
     assert found == {1: [1, 3, 5], 2: [1, 3, 5], 3: [3, 5], 4: [3, 5], 5: [5], 6: [5]}
     assert len(journal.reads) <= 3
 
@@ -79,7 +80,7 @@ async def test_what_was_there_before_the_start_is_read_by_who_needs_it(journal):
     await journal.publish(2)
     await journal.publish(2)
     async with running(journal) as tail:
-        assert [block.first for block in await tail.next(2)] == [1, 3]
+        assert [block.first for block in await tail.next(2, Gate())] == [1, 3]
     assert journal.reads == [2]
 
 
@@ -92,9 +93,9 @@ async def test_who_lags_behind_the_window_reads_alone_and_then_joins_the_others(
         assert [block.first for block in tail._window] == [4, 5]
         assert tail._filled == [440, 550]
         reads = len(journal.reads)
-        assert [block.first for block in await tail.next(2)] == [2, 3, 4, 5]
+        assert [block.first for block in await tail.next(2, Gate())] == [2, 3, 4, 5]
         assert journal.reads[reads:] == [2]
-        assert [block.first for block in await tail.next(4)] == [4, 5]
+        assert [block.first for block in await tail.next(4, Gate())] == [4, 5]
         assert len(journal.reads) == reads + 1
 
 
@@ -103,7 +104,7 @@ async def test_the_newest_block_stays_however_large(journal, monkeypatch):
     async with running(journal) as tail:
         await journal.publish(3)
         await until_read(tail, 4)
-        assert [block.first for block in await tail.next(1)] == [1]
+        assert [block.first for block in await tail.next(1, Gate())] == [1]
     assert journal.reads == [1]
 
 
@@ -115,18 +116,21 @@ async def test_no_more_than_one_read_is_given_at_once_lest_the_slow_keep_the_who
         for end in range(2, 8):
             await journal.publish()
             await until_read(tail, end)
-        assert [block.first for block in await tail.next(1)] == [1, 2, 3]
-        assert [block.first for block in await tail.next(6)] == [6]
+        assert [block.first for block in await tail.next(1, Gate())] == [1, 2, 3]
+        assert [block.first for block in await tail.next(6, Gate())] == [6]
 
 
-async def test_a_stop_lets_go_who_waits_and_gives_nothing_more(journal):
+async def test_a_stop_of_a_pipeline_lets_go_who_waits_for_it_and_nobody_else(journal):
     await journal.publish()
     async with running(journal) as tail:
-        waiting = asyncio.create_task(tail.next(2))
+        gates = Gate(), Gate()
+        waiting = [asyncio.create_task(tail.next(2, gate)) for gate in gates]
         await asyncio.sleep(0.01)
-        tail.stop()
-        assert await asyncio.wait_for(waiting, 5) == []
-        assert await tail.next(1) == []
+        gates[0].stop()
+        with pytest.raises(Stopped):
+            await asyncio.wait_for(waiting[0], 5)
+        await journal.publish()
+        assert [block.first for block in await asyncio.wait_for(waiting[1], 5)] == [2]
 
 
 async def test_after_one_block_the_next_is_awaited_without_keeping_the_loop_busy(journal):
@@ -134,31 +138,29 @@ async def test_after_one_block_the_next_is_awaited_without_keeping_the_loop_busy
         await journal.publish()
         await until_read(tail, 2)
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(tail.next(2), 0.03)
+            await asyncio.wait_for(tail.next(2, Gate()), 0.03)
 
 
-async def test_damage_reaches_who_runs_the_tail_and_nobody_hangs(journal):
+async def test_damage_reaches_who_runs_the_tail(journal):
     tail = Tail(journal)
-    waiting = asyncio.create_task(tail.next(1))
     await journal.publish()
     journal.fault = JournalDamaged(path="journal.db", reason="checksum")
     with pytest.raises(JournalDamaged):
         await asyncio.wait_for(tail.run(), 5)
-    assert await asyncio.wait_for(waiting, 5) == []
 
 
 async def test_damage_reaches_who_reads_alone(journal):
     await journal.publish()
     journal.fault = JournalDamaged(path="journal.db", reason="checksum")
     with pytest.raises(JournalDamaged):
-        await Tail(journal).next(1)
+        await Tail(journal).next(1, Gate())
 
 
 async def test_events_missing_before_the_head_make_nobody_read_again_and_again(journal):
     await journal.publish()
     del journal._blocks[0]
     async with running(journal) as tail:
-        waiting = asyncio.create_task(tail.next(1))
+        waiting = asyncio.create_task(tail.next(1, Gate()))
         await asyncio.sleep(0.05)
         assert len(journal.reads) == 1
         await journal.publish()
@@ -185,5 +187,5 @@ async def test_blocks_that_arrive_during_an_empty_read_are_not_missed(journal, m
         tail._wake()
         return []
 
-    monkeypatch.setattr(tail, "_read", read_while_one_arrives)
-    assert [block.first for block in await asyncio.wait_for(tail.next(1), 5)] == [2]
+    monkeypatch.setattr(tail, "read", read_while_one_arrives)
+    assert [block.first for block in await asyncio.wait_for(tail.next(1, Gate()), 5)] == [2]

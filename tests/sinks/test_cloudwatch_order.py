@@ -130,7 +130,8 @@ async def test_a_pipeline_is_never_overtaken_even_after_retries(cloud, monkeypat
     (account,) = ledger.accounts()
     record = Record("p", account.progress.copy(), recorder)
     policy = DeliveryPolicy.model_validate({"max-in-flight": 4})
-    pipeline = Pipeline(tail, Decide(), Outlet(destination, policy, Gate()), record)
+    gate = Gate()
+    pipeline = Pipeline(tail, Decide(), Outlet(destination, policy, gate), record)
     jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), pipeline.run())]
     for kind in ("throttle", "unavailable", "reset"):
         cloud.fault(kind, operation="PutLogEvents", rate=0.15)
@@ -140,7 +141,7 @@ async def test_a_pipeline_is_never_overtaken_even_after_retries(cloud, monkeypat
         await asyncio.sleep(chance.random() * 0.01)
     await asyncio.to_thread(cloud.wait_for, 600, GROUP, timeout=60)
     tail.stop()
-    destination.stop()
+    gate.stop()
     await asyncio.wait_for(jobs[2], 5)
     recorder.stop()
     await asyncio.wait_for(asyncio.gather(*jobs), 5)

@@ -18,11 +18,12 @@ _COUNTERS = {
 }
 _GAUGES = {
     "pending": "Events not yet at an end.",
-    "replaying": "Those of them that were dead letters and are delivered anew.",
+    "replaying": "Those of them that are delivered anew: dead letters, and a replay from the journal.",
+    "backfilling": "Events delivered by the fallback that the sink is to get, too.",
     "deadLettered": "Events that ended as dead letters; a replay takes them out again.",
     "oldestPendingAgeSeconds": "Age of the oldest of them.",
 }
-_STATES = ("active", "retrying", "blocked", "paused")
+_STATES = ("active", "retrying", "blocked", "fallback", "paused")
 
 
 class PipelineCollector(Collector):

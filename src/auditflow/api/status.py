@@ -40,19 +40,20 @@ class Status:
 
     def _pipeline(self, account: Account, head: int) -> dict[str, Any]:
         condition = msgspec.json.decode(account.condition)
-        pending = head - account.progress.low - account.progress.beyond() + account.replaying
+        pending = account.pending(head)
         return {
             "name": account.pipeline,
             "tenant": PLATFORM_TENANT,
             "state": "paused" if account.paused else condition.get("state", "active"),
             "since": condition.get("since"),
-            "accepted": head - account.base,
+            "accepted": account.accepted(head),
             "delivered": account.delivered,
             "filtered": account.filtered,
             "deadLettered": account.dead_lettered,
             "pending": pending,
-            "replaying": account.replaying,
-            "oldestPendingAgeSeconds": self._age(account.progress.low) if pending else 0,
+            "replaying": account.replaying + sum(lane.pending for lane in account.lanes),
+            "backfilling": account.owed,
+            "oldestPendingAgeSeconds": self._age(account.oldest_open()) if pending else 0,
             "attempts": account.attempts,
             "possibleDuplicates": account.duplicates,
             "lastError": condition.get("lastError"),

@@ -15,7 +15,7 @@ from fastapi import APIRouter, HTTPException, Query
 from auditflow.api.times import rfc3339
 from auditflow.config import PipelineConfig
 from auditflow.event import TENANT_PATTERN, UUID_PATTERN, owner_and_id
-from auditflow.journal import Account, Block, Journal, Ledger
+from auditflow.journal import Account, Block, Journal, Ledger, Receipt
 from auditflow.pipelines.why import why_filtered
 
 State = dict[str, Any]
@@ -77,8 +77,8 @@ class Where:
         return block.events[sequence - block.first]
 
     def _state(self, account: Account, sequence: int, event: bytes | None) -> State:
-        if sequence < account.base:
-            return {"state": "none", "reason": "the pipeline began after this event"}
+        if any(lane.open(sequence) for lane in account.lanes):
+            return self._pending(account, sequence) | {"again": True}
         letter = self._ledger.letter_of(account.pipeline, sequence)
         if letter is not None:
             return {
@@ -91,15 +91,9 @@ class Where:
             }
         receipt = self._ledger.receipt_of(account.pipeline, sequence)
         if receipt is not None:
-            place = json.loads(receipt.place)
-            if place.get("purged"):
-                return {"state": "purged", "reason": "its dead letter was deleted", "at": rfc3339(receipt.at)}
-            return {
-                "state": "delivered",
-                "at": rfc3339(receipt.at),
-                "attempts": receipt.attempts,
-                "where": place,
-            }
+            return _received(receipt)
+        if sequence < account.base:
+            return {"state": "none", "reason": "the pipeline began after this event"}
         if not account.progress.finished(sequence):
             return self._pending(account, sequence)
         return self._filtered(account, sequence, event)
@@ -109,7 +103,7 @@ class Where:
         return {
             "state": "pending",
             "pipelineState": "paused" if account.paused else condition.get("state", "active"),
-            "ahead": sequence - account.progress.low,
+            "ahead": max(0, sequence - account.oldest_open()),
             "lastError": condition.get("lastError"),
         }
 
@@ -123,6 +117,15 @@ class Where:
             # a block stays longer than receipts while another pipeline still needs it
             return {"state": "ended", "reason": "it is too long ago: its receipt is not kept any more"}
         return {"state": "filtered", "reason": "a transformer dropped it, or a former configuration"}
+
+
+def _received(receipt: Receipt) -> State:
+    place = json.loads(receipt.place)
+    at = rfc3339(receipt.at)
+    if place.get("purged"):
+        return {"state": "purged", "reason": "its dead letter was deleted", "at": at}
+    owed = {"backfilling": True} if receipt.owed else {}
+    return {"state": "delivered", "at": at, "attempts": receipt.attempts, "where": place} | owed
 
 
 def router(where: Where) -> APIRouter:

@@ -7,7 +7,7 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
@@ -15,21 +15,14 @@ from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.lifecycle import stop_requested
 from auditflow.apps.operator import Operator
 from auditflow.apps.server import Server
-from auditflow.config import Config, PipelineConfig, SinkConfig
+from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
+from auditflow.config import Config, PipelineConfig, SinkChoice
 from auditflow.journal import Account, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
-from auditflow.pipelines.condition import compile_condition
-from auditflow.pipelines.courier import Outlet
-from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
-from auditflow.pipelines.flow import Pipeline
-from auditflow.pipelines.gate import Gate
-from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
-from auditflow.pipelines.replays import Replays
-from auditflow.pipelines.sample import keeps
 from auditflow.pipelines.tail import Tail
 from auditflow.plugins import Catalogue
 
@@ -78,79 +71,93 @@ async def _forget(ledger: Ledger, retention: float) -> None:
         await asyncio.sleep(FORGET_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What is done for one pipeline."""
-
-    outlet: Outlet
-    pipeline: Pipeline
-    replays: Replays
-
-
 class Delivery:
     """All pipelines of the process, over one reader and one recorder."""
 
     def __init__(
         self, pipelines: Sequence[PipelineConfig], catalogue: Catalogue, tail: Tail, ledger: Ledger
     ) -> None:
-        self._tail = tail
-        self._ledger = ledger
-        self._recorder = Recorder(ledger)
-        self._destinations: list[tuple[SinkConfig, Destination]] = []
+        self._stores = Stores(tail, ledger, Recorder(ledger))
+        self._destinations: list[tuple[SinkChoice, Destination]] = []
+        self._tasks: asyncio.TaskGroup | None = None
         accounts = {account.pipeline: account for account in ledger.accounts()}
-        self._work = {each.name: self._start(each, catalogue, accounts[each.name]) for each in pipelines}
+        self._work = {each.name: self._made(each, catalogue, accounts[each.name]) for each in pipelines}
 
     def heed(self, accounts: Sequence[Account]) -> None:
-        """Do as the ledger says now: pause or go on, and deliver letters anew."""
+        """Do as the ledger says now."""
         for account in accounts:
             if work := self._work.get(account.pipeline):
-                work.outlet.gate.pause(paused=account.paused)
-                work.replays.wake()
+                work.heed(account)
 
-    def _start(self, config: PipelineConfig, catalogue: Catalogue, account: Account) -> Work:
-        record = Record(config.name, account.progress, self._recorder)
-        decide = decide_of(config, catalogue)
-        outlet = Outlet(self._destination(config, catalogue), config.delivery, Gate(paused=account.paused))
-        return Work(
-            outlet,
-            Pipeline(self._tail, decide, outlet, record),
-            Replays(self._ledger, decide, outlet, record, self._recorder),
-        )
+    async def change(self, pipelines: Sequence[PipelineConfig], catalogue: Catalogue) -> list[str]:
+        """Go on with these pipelines, which the ledger knows; give the names of those that have changed.
 
-    def _destination(self, config: PipelineConfig, catalogue: Catalogue) -> Destination:
+        Pipelines that stay as they are go on undisturbed; one that changes goes on where it is. Raises what
+        making a sink or transformer raises, and then nothing has changed.
+        """
+        wanted = {each.name: each for each in pipelines}
+        accounts = {account.pipeline: account for account in self._stores.ledger.accounts()}
+        ending = [work for name, work in self._work.items() if wanted.get(name) != work.config]
+        for work in ending:  # what the ledger will say when the last call under way is recorded
+            accounts[work.config.name].progress = work.record.progress
+        new = {
+            name: self._made(each, catalogue, accounts[name])
+            for name, each in wanted.items()
+            if name not in self._work or self._work[name] in ending
+        }
+        for work in ending:
+            work.stop()
+        await ended(ending, CHANGE_SECONDS)
+        for work in ending:
+            del self._work[work.config.name]
+        self._work |= new
+        if self._tasks is not None:
+            for work in new.values():
+                work.start(self._tasks)
+        await self._close_unused()
+        return sorted(new.keys() | {work.config.name for work in ending})
+
+    def _made(self, config: PipelineConfig, catalogue: Catalogue, account: Account) -> Work:
+        return work_of(config, catalogue, self._stores, account, partial(self._reach, catalogue))
+
+    def _reach(self, catalogue: Catalogue, choice: SinkChoice) -> Destination:
         """Give the pipelines that share sink and properties one destination."""
-        for sink, destination in self._destinations:
-            if sink == config.sink:
+        for other, destination in self._destinations:
+            if (other.name, other.properties) == (choice.name, choice.properties):
                 return destination
-        destination = Destination(catalogue.get_sink(config.sink.name).create(config.sink.properties))
-        self._destinations.append((config.sink, destination))
+        destination = Destination(catalogue.get_sink(choice.name).create(choice.properties))
+        self._destinations.append((choice, destination))
         return destination
+
+    async def _close_unused(self) -> None:
+        outlets = [work.outlet for work in self._work.values()]
+        used = {id(outlet.destination) for outlet in outlets}
+        used |= {id(outlet.fallback.destination) for outlet in outlets if outlet.fallback}
+        unused = [destination for _, destination in self._destinations if id(destination) not in used]
+        self._destinations = [each for each in self._destinations if id(each[1]) in used]
+        await asyncio.gather(*(destination.close() for destination in unused))
 
     async def run(self, stopping: asyncio.Event, shutdown_seconds: float) -> None:
         """Deliver until told to stop; then let the calls under way end, within `shutdown_seconds`.
 
         Raises JournalDamaged.
         """
-        recording = asyncio.create_task(self._recorder.run())
+        recorder, tail = self._stores.recorder, self._stores.tail
+        recording = asyncio.create_task(recorder.run())
         try:
-            async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(_raise_from(recording))
-                tasks.create_task(self._tail.run())
-                jobs = [
-                    job for work in self._work.values() for job in (work.pipeline.run(), work.replays.run())
-                ]
-                working = [tasks.create_task(job) for job in jobs]
-                await stopping.wait()
-                self._tail.stop()
+            async with asyncio.TaskGroup() as self._tasks:
+                watching = self._tasks.create_task(_raise_from(recording))
+                self._tasks.create_task(tail.run())
                 for work in self._work.values():
-                    work.outlet.stop()
-                    work.replays.wake()
-                _, late = await asyncio.wait(working, timeout=shutdown_seconds) if working else (None, set())
-                for task in late:
-                    task.cancel()
+                    work.start(self._tasks)
+                await stopping.wait()
+                tail.stop()
+                for work in self._work.values():
+                    work.stop()
+                await ended(list(self._work.values()), shutdown_seconds)
                 watching.cancel()
         finally:
-            self._recorder.stop()
+            recorder.stop()
             await asyncio.wait([recording])
             await asyncio.gather(*(destination.close() for _, destination in self._destinations))
 
@@ -158,13 +165,3 @@ class Delivery:
 async def _raise_from(task: asyncio.Task[None]) -> None:
     """Raise what ends the task, which goes on when this is cancelled."""
     await asyncio.shield(task)
-
-
-def decide_of(config: PipelineConfig, catalogue: Catalogue) -> Decide:
-    """Give what a pipeline does with events before its sink sees them."""
-    entries = [(catalogue.get_transformer(each.name), each.properties) for each in config.transformers]
-    return Decide(
-        compile_condition(config.condition) if config.condition else None,
-        keeps(config.sample) if config.sample < 1 else None,
-        [(entry.function(), dict(properties)) for entry, properties in entries if not entry.identity],
-    )

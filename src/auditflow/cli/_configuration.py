@@ -21,14 +21,15 @@ def load(file: Path, plugins: Path | None) -> tuple["Config", "Catalogue"]:
 
 
 def deliveries(config: "Config") -> list["Delivery"]:
-    """Give the enabled pipelines that deliver to CloudWatch Logs."""
+    """Give the deliveries to CloudWatch Logs of the enabled pipelines, those of fallbacks too."""
     from auditflow.sinks._cloudwatch_policy import Delivery
     from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
 
     return [
-        Delivery(pipeline.name, region_of(pipeline.sink.properties), pipeline.sink.properties)
+        Delivery(pipeline.name, region_of(sink.properties), sink.properties)
         for pipeline in config.pipelines
-        if pipeline.enabled and isinstance(pipeline.sink.properties, CloudWatchProperties)
+        for sink in (pipeline.sink, pipeline.sink.fallback)
+        if pipeline.enabled and sink and isinstance(sink.properties, CloudWatchProperties)
     ]
 
 

@@ -10,7 +10,7 @@ import msgspec
 import typer
 import uuid_utils
 
-from auditflow.apps.delivery import decide_of
+from auditflow.apps.work import decide_of
 from auditflow.cli._explain_cloudwatch import placed, placed_as_text
 from auditflow.config import Config, PipelineConfig
 from auditflow.errors import UnreadableEvents

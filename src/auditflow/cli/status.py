@@ -62,7 +62,7 @@ def fetch(url: str) -> dict[str, Any]:
     return status
 
 
-_COLORS = {"active": "green", "retrying": "yellow", "blocked": "red", "paused": "cyan"}
+_COLORS = {"active": "green", "retrying": "yellow", "blocked": "red", "fallback": "yellow", "paused": "cyan"}
 _COUNTS = ("accepted", "delivered", "filtered", "deadLettered", "pending")
 
 

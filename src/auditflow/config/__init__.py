@@ -7,7 +7,7 @@ reads YAML or the environment. ``advice`` says what a sound configuration could 
 
 from auditflow.config.advice import advise
 from auditflow.config.loader import load
-from auditflow.config.model import Config, PipelineConfig, SinkConfig, TransformerConfig
+from auditflow.config.model import Config, PipelineConfig, SinkChoice, SinkConfig, TransformerConfig
 from auditflow.config.schema import schema
 from auditflow.errors import ConfigError, Problem
 
@@ -16,6 +16,7 @@ __all__ = [
     "ConfigError",
     "PipelineConfig",
     "Problem",
+    "SinkChoice",
     "SinkConfig",
     "TransformerConfig",
     "advise",

@@ -61,7 +61,7 @@ class TransformerConfig(Settings):
         return name
 
 
-class SinkConfig(Settings):
+class SinkChoice(Settings):
     """A sink and its properties."""
 
     name: str
@@ -82,6 +82,20 @@ class SinkConfig(Settings):
         if not isinstance(info.context, Surroundings) or "name" not in info.data:
             return given
         return info.context.catalogue.get_sink(info.data["name"]).parse(given)
+
+
+class FallbackConfig(SinkChoice):
+    """Where events go while the sink fails for long."""
+
+    backfill: bool = False
+    """Whether the sink gets afterwards what went here; until then the journal keeps those events."""
+
+
+class SinkConfig(SinkChoice):
+    """Where a pipeline's events go."""
+
+    fallback: FallbackConfig | None = None
+    """Another sink, which takes over when this one has failed for delivery.fallback-after."""
 
 
 _REFUSED: Final = TransformerConfig(name="refused")

@@ -29,11 +29,17 @@ _SHOWN: Final[tuple[str, ...]] = ("title", "description", "default")
 def schema(catalogue: Catalogue) -> _Schema:
     """Describe the configuration with these sinks and transformers, as JSON Schema, draft 2020-12."""
     definitions: _Schema = {}
-    sinks = [_sink(entry, definitions) for _, entry in sorted(catalogue.sinks.items())]
+
+    def one_of_the_sinks(node: _Schema) -> _Schema:
+        own = {name: node["properties"][name] for name in node["properties"].keys() - {"name", "properties"}}
+        sinks = [_sink(entry, definitions, own) for _, entry in sorted(catalogue.sinks.items())]
+        return {"description": node.get("description", ""), "oneOf": sinks}
+
     document = _lenient(
         Config.model_json_schema(),
         {
-            "SinkConfig": lambda _: {"description": "Where the events go.", "oneOf": sinks},
+            "SinkConfig": one_of_the_sinks,
+            "FallbackConfig": one_of_the_sinks,
             "TransformerConfig": lambda node: _with_names(node, sorted(catalogue.transformers)),
         },
     )
@@ -46,7 +52,8 @@ def _with_names(node: _Schema, names: list[str]) -> _Schema:
     return {**node, "properties": {**node["properties"], "name": name}}
 
 
-def _sink(entry: SinkEntry, definitions: _Schema) -> _Schema:
+def _sink(entry: SinkEntry, definitions: _Schema, own: _Schema) -> _Schema:
+    """Describe a sink with its properties, and what the configuration says of any sink there."""
     model = entry.properties_model()
     if model is None:
         properties: _Schema = {
@@ -64,6 +71,7 @@ def _sink(entry: SinkEntry, definitions: _Schema) -> _Schema:
         "properties": {
             "name": {"const": entry.name, "description": entry.description},
             "properties": {**properties, "description": f"Properties of {entry.name}."},
+            **own,
         },
         "required": ["name", "properties"] if properties.get("required") else ["name"],
         "additionalProperties": False,

@@ -29,7 +29,7 @@ on them, are in `sql/journal.sql` and `sql/ledger.sql`.
 ``journal.db-mark``   The next sequence number and the first not evicted, unflushed: what was lost when the file is.
 ``ledger.db``         `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
                       `letter`: dead letters, also while they are delivered anew. `receipt`: what one call of a
-                      sink has brought where, one row however many events.
+                      sink has brought where, one row however many events. `lane`: what is delivered again.
 ``*-damaged``         A note of damage met in use; the next start recovers.
 ``*.damaged-<time>``  What recovery set aside (Unix time); kept until somebody deletes it.
 
@@ -59,6 +59,7 @@ __all__ = [
     "Block",
     "Handed",
     "Journal",
+    "Lane",
     "Ledger",
     "Letter",
     "LetterGroup",
@@ -153,6 +154,13 @@ class Journal(ABC):
         """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
 
     @abstractmethod
+    def between(self, since: int, until: int) -> range:
+        """Give the retained sequence numbers of the events accepted from `since` to before `until`.
+
+        Both are Unix time in milliseconds. Blocks that a jump of the clock has put in between come along.
+        """
+
+    @abstractmethod
     def incidents(self) -> list[str]:
         """Give the damage met and mended so far, a sentence each, for status."""
 
@@ -186,6 +194,10 @@ class Update:
     """Events that may have been delivered twice."""
     letters: list[Letter] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
+    paid: list[int] = field(default_factory=list)
+    """Ids of receipts whose events the first destination has now, too."""
+    lane: int = 0
+    """Id of the stretch that is delivered again, whose progress this is; 0 for the pipeline's own."""
 
     def add(self, other: Update) -> None:
         """Take in a further change of the same pipeline."""
@@ -196,6 +208,27 @@ class Update:
         self.duplicates += other.duplicates
         self.letters += other.letters
         self.receipts += other.receipts
+        self.paid += other.paid
+
+
+@dataclass(slots=True)
+class Lane:
+    """A stretch of the journal that a pipeline delivers again, beside what is new."""
+
+    id: int
+    first: int
+    end: int
+    """Sequence number after its last event."""
+    progress: Progress
+
+    @property
+    def pending(self) -> int:
+        """How many of its events have not ended yet."""
+        return max(0, self.end - self.progress.low - self.progress.beyond())
+
+    def open(self, sequence: int) -> bool:
+        """Tell whether the event is one of those."""
+        return self.first <= sequence < self.end and not self.progress.finished(sequence)
 
 
 @dataclass(slots=True)
@@ -203,8 +236,7 @@ class Account:
     """A pipeline as the ledger has it.
 
     In a consistent reading of journal and ledger
-    ``head - base == delivered + filtered + dead_lettered + pending`` where
-    ``pending == head - progress.low - progress.beyond() + replaying``.
+    ``accepted(head) == delivered + filtered + dead_lettered + pending(head)``.
     """
 
     pipeline: str
@@ -217,12 +249,31 @@ class Account:
     dead_lettered: int = 0
     replaying: int = 0
     """Events out of dead letters that are to be delivered anew."""
+    again: int = 0
+    """Events of lanes: it is accountable for them once more."""
     attempts: int = 0
     duplicates: int = 0
     paused: bool = False
     """Whether somebody has told it to wait."""
     condition: str = "{}"
     """JSON that the delivery process keeps for status: state, last error, since when."""
+    lanes: list[Lane] = field(default_factory=list)
+    """What it delivers again, oldest first."""
+    owed: int = 0
+    """Events delivered by the fallback that the first destination is to get, too."""
+
+    def accepted(self, head: int) -> int:
+        """Count the events it is accountable for, when the journal's head is `head`."""
+        return head - self.base + self.again
+
+    def pending(self, head: int) -> int:
+        """Count those of them that have not ended."""
+        ahead = head - self.progress.low - self.progress.beyond()
+        return ahead + self.replaying + sum(lane.pending for lane in self.lanes)
+
+    def oldest_open(self) -> int:
+        """Give the first sequence number that has not ended, dead letters aside."""
+        return min([self.progress.low, *(lane.progress.low for lane in self.lanes)])
 
 
 class Ledger(ABC):
@@ -235,12 +286,29 @@ class Ledger(ABC):
         A new one starts at `head`; in a ledger that knows no pipeline yet, at `oldest`, so that a lost
         ledger repeats work and never skips it. A known one goes on where it stopped; what was evicted while
         it was inactive (below `oldest`) moves its base, not its counters. Letters that were to be delivered by
-        a pipeline that is no longer active are dead again.
+        a pipeline that is no longer active are dead again; what it was to deliver again is forgotten.
         """
 
     @abstractmethod
-    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
-        """Apply the updates, and what has become of replayed letters, in one durable transaction (J4)."""
+    def commit(
+        self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
+    ) -> None:
+        """Apply the updates, and what has become of replayed letters, in one durable transaction (J4).
+
+        With the `token` of the last commit it does nothing: one that seemed to fail may have been made.
+        """
+
+    @abstractmethod
+    def deliver_again(self, pipeline: str, first: int, end: int, asked: str) -> None:
+        """Make a pipeline deliver events of the journal again: those from `first` to before `end`.
+
+        `asked` names the wish; one that is being fulfilled already is not entered twice. Raises KeyError for
+        a pipeline that was never registered.
+        """
+
+    @abstractmethod
+    def owed(self, pipeline: str, limit: int = 1_000) -> list[Receipt]:
+        """Give receipts of events that the first destination is to get, too, by their first number."""
 
     @abstractmethod
     def pause(self, pipeline: str, *, paused: bool) -> None:

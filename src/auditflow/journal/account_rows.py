@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 from zlib import crc32
 
 import apsw
 
-from auditflow.journal import Account, Progress
+from auditflow.journal import Account, Lane, Progress
 from auditflow.journal.database import run
 from auditflow.journal.statements import Statements
 
@@ -29,24 +30,22 @@ def get(connection: apsw.Connection, pipeline: str) -> Account:
 
 def put(connection: apsw.Connection, account: Account) -> None:
     """Write an account in place of the one before."""
-    done = account.progress.done
     numbers = (
-        int(account.active), int(account.paused), account.base, account.progress.low,
-        done.to_bytes((done.bit_length() + 7) // 8, "little"), account.delivered, account.filtered,
-        account.dead_lettered, account.replaying, account.attempts, account.duplicates,
+        int(account.active), int(account.paused), account.base, *progress_row(account.progress),
+        account.delivered, account.filtered, account.dead_lettered, account.replaying, account.again,
+        account.attempts, account.duplicates,
     )  # fmt: skip
-    crc = _crc(account.pipeline, numbers)
+    crc = guard(account.pipeline, numbers)
     run(connection, SQL.put_account, account.pipeline, *numbers, crc, account.condition)
 
 
 def read(row: Any) -> Account:
     """Make an account of a row. Raises CorruptError."""
-    name, *numbers, crc, condition = row
-    if crc != _crc(name, tuple(numbers)):
+    name, *numbers, crc, condition, lanes, owed = row
+    if crc != guard(name, tuple(numbers)):
         raise apsw.CorruptError(f"the account of pipeline {name!r} does not match its checksum")
-    active, paused, base, low, done, delivered, filtered, dead_lettered, replaying, attempts, duplicates = (
-        numbers
-    )
+    active, paused, base, low, done, delivered, filtered, dead_lettered, *rest = numbers
+    replaying, again, attempts, duplicates = rest
     return Account(
         pipeline=name,
         active=bool(active),
@@ -57,11 +56,27 @@ def read(row: Any) -> Account:
         filtered=filtered,
         dead_lettered=dead_lettered,
         replaying=replaying,
+        again=again,
         attempts=attempts,
         duplicates=duplicates,
         condition=condition,
+        lanes=[_lane(name, *values) for values in sorted(json.loads(lanes))],
+        owed=owed,
     )
 
 
-def _crc(name: str, numbers: tuple[object, ...]) -> int:
+def _lane(pipeline: str, number: int, first: int, end: int, low: int, done: str, crc: int) -> Lane:  # noqa: PLR0913, PLR0917 - a row
+    bits = bytes.fromhex(done)
+    if crc != guard(pipeline, (first, end, low, bits)):
+        raise apsw.CorruptError(f"what {pipeline!r} delivers again does not match its checksum")
+    return Lane(number, first, end, Progress(low, int.from_bytes(bits, "little")))
+
+
+def progress_row(progress: Progress) -> tuple[int, bytes]:
+    """Give a progress as the columns `low` and `done`."""
+    return progress.low, progress.done.to_bytes((progress.done.bit_length() + 7) // 8, "little")
+
+
+def guard(name: str, numbers: tuple[object, ...]) -> int:
+    """Give the checksum over what a row says."""
     return crc32(repr((name, numbers)).encode())

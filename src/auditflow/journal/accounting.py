@@ -33,9 +33,12 @@ def _resumed(account: Account, oldest: int, *, active: bool) -> Account:
 
 def applied(account: Account, update: Update) -> Account:
     """Give the account after an update."""
+    ended = update.delivered + update.filtered + sum(letter.count for letter in update.letters)
+    forgotten = update.lane and update.lane not in {lane.id for lane in account.lanes}
     return replace(
         account,
-        progress=update.progress.copy(),
+        again=account.again + (ended if forgotten else 0),
+        progress=account.progress if update.lane else update.progress.copy(),
         delivered=account.delivered + update.delivered,
         filtered=account.filtered + update.filtered,
         dead_lettered=account.dead_lettered + sum(letter.count for letter in update.letters),

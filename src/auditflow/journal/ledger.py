@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -24,6 +25,7 @@ from auditflow.journal import (
     Selection,
     Update,
     account_rows,
+    lane_rows,
     letter_rows,
     recovery,
 )
@@ -44,9 +46,15 @@ class LedgerReader(Ledger):
         """Refuse: only the delivery process writes."""
         self._refuse(pipelines, head, oldest)
 
-    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
+    def commit(
+        self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
+    ) -> None:
         """Refuse: only the delivery process writes."""
-        self._refuse(updates, replayed)
+        self._refuse(updates, replayed, token)
+
+    def deliver_again(self, pipeline: str, first: int, end: int, asked: str) -> None:
+        """Refuse: only the delivery process writes."""
+        self._refuse(pipeline, first, end, asked)
 
     def pause(self, pipeline: str, *, paused: bool) -> None:
         """Refuse: only the delivery process writes."""
@@ -99,6 +107,11 @@ class LedgerReader(Ledger):
             found = each(connection, SQL.receipts, pipeline=pipeline, sequence=sequence) if connection else ()
             return next((one for one in (Receipt(*row) for row in found) if one.holds(sequence)), None)
 
+    def owed(self, pipeline: str, limit: int = 1_000) -> list[Receipt]:
+        """Give receipts of events that the first destination is to get, too, by their first number."""
+        with self._read() as connection:
+            return [Receipt(*row) for row in run(connection, SQL.owed, pipeline, limit)] if connection else []
+
     def finished(self) -> int | None:
         """Give the sequence number below which every active pipeline is finished; None if none is active."""
         with self._read() as connection:
@@ -145,23 +158,28 @@ class SqliteLedger(LedgerReader):
         """Make exactly these pipelines active."""
         with self._writing() as connection:
             for account in registered(account_rows.accounts(connection), pipelines, head, oldest):
-                account_rows.put(connection, account)
+                kept = account if account.active else lane_rows.forget(connection, account)
+                account_rows.put(connection, kept)
             letter_rows.release(connection)
 
-    def commit(self, updates: Sequence[Update], replayed: Replayed | None = None) -> None:
+    def commit(
+        self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
+    ) -> None:
         """Apply the updates, and what has become of replayed letters, in one durable transaction (J4)."""
         with self._writing() as connection:
+            if token is not None:
+                if run(connection, SQL.last_commit) == [(token,)]:
+                    return
+                run(connection, SQL.put_last_commit, token)
             for update in updates:
-                account = account_rows.get(connection, update.pipeline)
-                account_rows.put(connection, applied(account, update))
-                letter_rows.add(connection, update.letters)
-                receipts = [
-                    (r.pipeline, r.first, r.last, r.at, r.attempts, r.place, r.members)
-                    for r in update.receipts
-                ]
-                connection.executemany(SQL.add_receipt, receipts)
+                _apply(connection, update)
             if replayed:
                 letter_rows.settle(connection, replayed)
+
+    def deliver_again(self, pipeline: str, first: int, end: int, asked: str) -> None:
+        """Make a pipeline deliver events of the journal again: those from `first` to before `end`."""
+        with self._writing() as connection:
+            lane_rows.add(connection, pipeline, first, end, asked)
 
     def pause(self, pipeline: str, *, paused: bool) -> None:
         """Keep whether the pipeline is to wait. Raises KeyError for one that was never registered."""
@@ -248,6 +266,20 @@ class SqliteLedger(LedgerReader):
             with suppress(apsw.Error):
                 self._connection.close(force=True)
         self._connection = None
+
+
+def _apply(connection: apsw.Connection, update: Update) -> None:
+    account = account_rows.get(connection, update.pipeline)
+    account_rows.put(connection, applied(account, update))
+    if update.lane:
+        lane_rows.move(connection, update.lane, update.progress)
+    letter_rows.add(connection, update.letters)
+    receipts = [
+        (r.pipeline, r.first, r.last, r.at, r.attempts, r.place, r.members, r.owed) for r in update.receipts
+    ]
+    connection.executemany(SQL.add_receipt, receipts)
+    if update.paid:
+        run(connection, SQL.pay, json.dumps(update.paid))
 
 
 def _begin(connection: apsw.Connection, at: int, what: str) -> None:

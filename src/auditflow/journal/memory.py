@@ -83,6 +83,11 @@ class MemoryJournal(Journal):
         """Give when the event was accepted (Unix time, milliseconds); None where it is not retained."""
         return next((b.appended_at for b in self._blocks if b.first <= sequence < b.end), None)
 
+    def between(self, since: int, until: int) -> range:
+        """Give the retained sequence numbers of the events accepted from `since` to before `until`."""
+        blocks = [block for block in self._blocks if since <= block.appended_at < until]
+        return range(blocks[0].first, blocks[-1].end) if blocks else range(0)
+
     def incidents(self) -> list[str]:
         """Give nothing: there is nothing to damage."""
         return []

@@ -73,6 +73,12 @@ class SqliteReader(Journal):
             rows = run(connection, SQL.appended_at, sequence) if connection else []
         return rows[0][0] if rows and rows[0][1] > sequence else None
 
+    def between(self, since: int, until: int) -> range:
+        """Give the retained sequence numbers of the events accepted from `since` to before `until`."""
+        with self._reading as connection:
+            rows = run(connection, SQL.between, since, until) if connection else []
+        return next((range(first, end) for first, end in rows if first is not None), range(0))
+
     def incidents(self) -> list[str]:
         """Give the damage met and mended so far, oldest first."""
         with self._reading as connection:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import msgspec
@@ -26,6 +27,10 @@ class Receipt:
     """Where they are: JSON in the sink's words."""
     members: bytes = b""
     """Which of the numbers from `first` to `last`: a compressed byte for each; empty when it is all of them."""
+    owed: int = 0
+    """How many of them are at the fallback and have still to go to the first destination."""
+    id: int = field(default=0, compare=False)
+    """Given by the ledger."""
 
     def holds(self, sequence: int) -> bool:
         """Tell whether the event is one of them."""
@@ -33,19 +38,31 @@ class Receipt:
             return False
         return not self.members or bool(zlib.decompress(self.members)[sequence - self.first])
 
+    def sequences(self) -> Sequence[int]:
+        """Give the sequence numbers of its events, ascending."""
+        everything = range(self.first, self.last + 1)
+        return list(compress(everything, zlib.decompress(self.members))) if self.members else everything
 
-def receipt(
-    pipeline: str, sequences: Sequence[int], place: Mapping[str, Any], *, at: int, attempts: int
+
+def receipt(  # noqa: PLR0913 - what a receipt holds
+    pipeline: str,
+    sequences: Sequence[int],
+    place: Mapping[str, Any],
+    *,
+    at: int,
+    attempts: int,
+    owed: bool = False,
 ) -> Receipt:
     """Write a receipt for events in ascending order of their sequence numbers."""
     first, last = sequences[0], sequences[-1]
-    text = msgspec.json.encode(place).decode()
-    if last - first == len(sequences) - 1:
-        return Receipt(pipeline, first, last, at, attempts, text)
-    members = bytearray(last - first + 1)
-    for sequence in sequences:
-        members[sequence - first] = 1
-    return Receipt(pipeline, first, last, at, attempts, text, zlib.compress(members, 1))
+    written = Receipt(pipeline, first, last, at, attempts, msgspec.json.encode(place).decode())
+    written.owed = len(sequences) if owed else 0
+    if last - first >= len(sequences):
+        members = bytearray(last - first + 1)
+        for sequence in sequences:
+            members[sequence - first] = 1
+        written.members = zlib.compress(members, 1)
+    return written
 
 
 @dataclass(slots=True)

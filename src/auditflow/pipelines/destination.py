@@ -12,10 +12,12 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Final
 
 from auditflow.errors import AuditFlowError
 from auditflow.foreign import text_of
+from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.pipelines.policy import BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS
 from auditflow.sinks._base import Outcome, Sink, Verdict
 
@@ -25,10 +27,6 @@ LOOK_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
-class Stopped(Exception):
-    """The process is shutting down; the events stay in the journal."""
-
-
 class Destination:
     """A sink with its state. Use from one event loop."""
 
@@ -36,37 +34,31 @@ class Destination:
         self.sink = sink
         self.failures = 0
         """Calls in a row that delivered nothing; 0 while the destination works."""
+        self.trouble: Outcome | None = None
+        """What the last of these calls has met."""
         self._opened = False
         self._opening = asyncio.Lock()
-        self._trial = asyncio.Lock()
-        self._retry_at = 0.0
-        self._stopping = asyncio.Event()
+        self._trying = False
+        self._changed = asyncio.get_running_loop().create_future()
+        self._failing_since = self._retry_at = 0.0
 
-    async def deliver(self, events: Sequence[bytes]) -> list[Outcome]:
+    async def deliver(self, events: Sequence[bytes], gate: Gate, patience: float = inf) -> list[Outcome]:
         """Deliver as soon as the destination may be tried; one outcome per event, whatever happens.
 
-        Raises Stopped when it is told to stop before the call has begun.
+        Raises Stopped when the gate is stopped before the call has begun, TimeoutError when the destination
+        has failed for more than `patience` seconds and is not to be tried at this moment.
         """
-        if self.failures:
-            async with self._trial:
-                # looked at now and then, because a call from before the failure may still get through
-                while self.failures and (seconds := self._retry_at - time.monotonic()) > 0:
-                    await self.wait(min(seconds, LOOK_SECONDS))
-                if self.failures:
-                    return await self._call(events)
-        return await self._call(events)
-
-    async def wait(self, seconds: float) -> None:
-        """Sleep. Raises Stopped as soon as the destination is told to stop."""
+        trying = await self._turn(gate, patience)
         try:
-            await asyncio.wait_for(self._stopping.wait(), max(0.0, seconds))
-        except TimeoutError:
-            return
-        raise Stopped
+            return await self._call(events, gate)
+        finally:
+            if trying:
+                self._trying = False
+                self._wake()
 
-    def stop(self) -> None:
-        """Begin no more calls; those under way go on."""
-        self._stopping.set()
+    def failing_for(self) -> float:
+        """Give the seconds since the first of the failures in a row; 0 while it works."""
+        return time.monotonic() - self._failing_since if self.failures else 0.0
 
     async def close(self) -> None:
         """Close the sink; what it raises is logged, since nothing can be done about it."""
@@ -75,8 +67,28 @@ class Destination:
         except Exception:  # noqa: BLE001 - see above
             _log.exception("closing %s failed", self.sink.destination)
 
-    async def _call(self, events: Sequence[bytes]) -> list[Outcome]:
-        if self._stopping.is_set():
+    async def _turn(self, gate: Gate, patience: float) -> bool:
+        """Wait until the destination works or this call may try whether it does; tell if it is to try."""
+        while self.failures:
+            now = time.monotonic()
+            if not self._trying and now >= self._retry_at:
+                self._trying = True
+                return True
+            left = self._failing_since + patience - now
+            if left <= 0:
+                raise TimeoutError
+            # looked at now and then, because a call from before the failure may still get through
+            rest = LOOK_SECONDS if self._trying else min(LOOK_SECONDS, self._retry_at - now)
+            await gate.wait(min(left, rest), self._changed)
+        return False
+
+    def _wake(self) -> None:
+        """Let those look again that wait for their turn."""
+        self._changed.set_result(None)
+        self._changed = asyncio.get_running_loop().create_future()
+
+    async def _call(self, events: Sequence[bytes], gate: Gate) -> list[Outcome]:
+        if gate.stopped:
             raise Stopped
         failures = self.failures + 1
         try:
@@ -106,11 +118,19 @@ class Destination:
         So calls that were under way together and fail together count as one.
         """
         if any(outcome.verdict in {Verdict.DELIVERED, Verdict.REJECTED} for outcome in outcomes):
-            self.failures, self._retry_at = 0, 0.0
+            self.failures, self.trouble, self._retry_at = 0, None, 0.0
             return
+        if not self.failures:
+            self._failing_since = time.monotonic()
+        self.trouble = worst(outcomes)
         self.failures = max(self.failures, failures)
         seconds = pause(self.failures, max(o.retry_after for o in outcomes))
         self._retry_at = max(self._retry_at, time.monotonic() + seconds)
+
+
+def worst(outcomes: Sequence[Outcome]) -> Outcome:
+    """Give the outcome that says most about a destination: one that blocks, else the first."""
+    return next((each for each in outcomes if each.verdict is Verdict.BLOCKED), outcomes[0])
 
 
 def pause(attempt: int, at_least: float = 0.0) -> float:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from auditflow.sinks._base import Outcome
+from auditflow.pipelines.fallback import by_fallback
+from auditflow.sinks._base import Outcome, Verdict
 
 
 class Fanout:
@@ -13,21 +14,29 @@ class Fanout:
 
     def __init__(self) -> None:
         self._open: dict[int, int] = {}
-        self._rejected: dict[int, Outcome] = {}
+        self._ends: dict[int, Outcome] = {}
 
     def expect(self, sequences: Sequence[int]) -> None:
         """Take note of the parts that are about to be delivered: one item per part."""
         if not isinstance(sequences, range):
             self._open |= {sequence: parts for sequence, parts in Counter(sequences).items() if parts > 1}
 
-    def end(self, sequence: int, rejection: Outcome | None) -> tuple[bool, Outcome | None]:
-        """One part has ended, rejected or delivered. Tell whether the event has, and its rejection if any."""
+    def end(self, sequence: int, outcome: Outcome) -> Outcome | None:
+        """One part has ended, delivered or given up. Give the end of the whole event; None while parts are open.
+
+        The first part that was given up counts, else one that only the fallback has taken.
+        """
         if sequence not in self._open:
-            return True, rejection
-        if rejection is not None:
-            self._rejected.setdefault(sequence, rejection)
+            return outcome
+        self._ends[sequence] = max(self._ends.get(sequence, outcome), outcome, key=_gravity)
         self._open[sequence] -= 1
         if self._open[sequence]:
-            return False, None
+            return None
         del self._open[sequence]
-        return True, self._rejected.pop(sequence, None)
+        return self._ends.pop(sequence)
+
+
+def _gravity(outcome: Outcome) -> int:
+    if outcome.verdict is not Verdict.DELIVERED:
+        return 2
+    return int(by_fallback(outcome.where))

@@ -9,21 +9,22 @@ from contextlib import suppress
 from auditflow.errors import JournalDamaged
 from auditflow.pipelines.courier import Courier, Outlet
 from auditflow.pipelines.decide import Decide
-from auditflow.pipelines.destination import Stopped, pause
+from auditflow.pipelines.destination import pause
+from auditflow.pipelines.gate import Stopped
 from auditflow.pipelines.intake import Intake
 from auditflow.pipelines.parcel import Parcel
 from auditflow.pipelines.record import Record
-from auditflow.pipelines.tail import Tail
+from auditflow.pipelines.tail import Source
 from auditflow.sinks._base import Outcome, Verdict
 
 _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """A pipeline at work. `run` ends when its tail and outlet were stopped and open calls are done."""
+    """A pipeline at work. `run` ends with its source, or when its outlet was stopped and open calls are done."""
 
-    def __init__(self, tail: Tail, decide: Decide, outlet: Outlet, record: Record) -> None:
-        self._tail = tail
+    def __init__(self, source: Source, decide: Decide, outlet: Outlet, record: Record) -> None:
+        self._source = source
         self._decide = decide
         self._outlet = outlet
         self._record = record
@@ -34,7 +35,7 @@ class Pipeline:
         Raises JournalDamaged, in a group.
         """
         failures = 0
-        while not self._tail.stopped:
+        while not (self._outlet.gate.stopped or self._source.ended()):
             self._record.trouble(self, None)
             try:
                 await self._work()
@@ -47,13 +48,13 @@ class Pipeline:
                 reason = f"{type(error).__name__}: {error}"
                 self._record.trouble(self, Outcome(Verdict.RETRY, "INTERNAL_ERROR", reason))
                 with suppress(Stopped):
-                    await self._outlet.destination.wait(pause(failures, 1.0))
+                    await self._outlet.gate.wait(pause(failures, 1.0))
 
     async def _work(self) -> None:
-        sink, policy = self._outlet.destination.sink, self._outlet.policy
-        courier = Courier(self._outlet, self._record)
-        intake = Intake(self._tail, self._decide, self._record, courier.fanout)
-        slots = asyncio.Semaphore(1 if sink.ordered else policy.max_in_flight)
+        outlet = self._outlet
+        courier = Courier(outlet, self._record)
+        intake = Intake(self._source, outlet.gate, self._decide, self._record, courier.fanout)
+        slots = asyncio.Semaphore(1 if outlet.destination.sink.ordered else outlet.policy.max_in_flight)
 
         async def deliver(parcel: Parcel) -> None:
             try:
@@ -63,6 +64,7 @@ class Pipeline:
                 slots.release()
 
         async with asyncio.TaskGroup() as tasks:
-            async for parcel in intake.parcels(sink.limits):
-                await slots.acquire()
-                tasks.create_task(deliver(parcel))
+            with suppress(Stopped):
+                async for parcel in intake.parcels(outlet.limits):
+                    await slots.acquire()
+                    tasks.create_task(deliver(parcel))

@@ -1,19 +1,27 @@
-"""Lets a pipeline's deliveries through, unless somebody has paused it."""
+"""Lets a pipeline's deliveries through, unless somebody has paused it, and ends their waiting when it stops."""
 
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
-from auditflow.pipelines.destination import Stopped
+
+class Stopped(Exception):
+    """The pipeline is being stopped; its events stay where they are kept."""
 
 
 class Gate:
-    """Open or closed. Deliveries under way when it closes end; none begins until it opens."""
+    """Open or closed. Deliveries under way when it closes end; none begins until it opens. Made inside a loop."""
 
     def __init__(self, *, paused: bool = False) -> None:
         self._open = asyncio.Event()
-        self.stopped = False
+        self._stopping = asyncio.get_running_loop().create_future()
         self.pause(paused=paused)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nothing may begin any more."""
+        return self._stopping.done()
 
     def pause(self, *, paused: bool) -> None:
         """Close the gate, or open it."""
@@ -23,12 +31,20 @@ class Gate:
             self._open.set()
 
     def stop(self) -> None:
-        """Let whoever waits go: the process is shutting down."""
-        self.stopped = True
+        """Let whoever waits go, for good. Calls under way go on."""
+        if not self.stopped:
+            self._stopping.set_result(None)
         self._open.set()
 
     async def passed(self) -> None:
         """Wait until the gate is open. Raises Stopped."""
         await self._open.wait()
+        if self.stopped:
+            raise Stopped
+
+    async def wait(self, seconds: float, *others: asyncio.Future[None]) -> None:
+        """Sleep, or until one of the others is done. Raises Stopped as soon as the pipeline is."""
+        timeout = None if seconds == inf else max(0.0, seconds)
+        await asyncio.wait({self._stopping, *others}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if self.stopped:
             raise Stopped

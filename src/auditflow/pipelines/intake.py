@@ -11,9 +11,10 @@ from auditflow.foreign import in_own_thread
 from auditflow.journal import Block
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.fanout import Fanout
+from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.parcel import Packer, Parcel
 from auditflow.pipelines.record import Record
-from auditflow.pipelines.tail import POLL_SECONDS, Tail
+from auditflow.pipelines.tail import POLL_SECONDS, Source
 from auditflow.sinks._base import BatchLimits
 
 MAX_AHEAD: Final = 250_000
@@ -23,21 +24,25 @@ MAX_AHEAD: Final = 250_000
 class Intake:
     """Reads on from the pipeline's progress. What ends here, filtered or failed, is settled at once."""
 
-    def __init__(self, tail: Tail, decide: Decide, record: Record, fanout: Fanout) -> None:
+    def __init__(self, source: Source, gate: Gate, decide: Decide, record: Record, fanout: Fanout) -> None:
         self.advanced = asyncio.Event()
         """To be set whenever events have become terminal."""
-        self._tail = tail
+        self._source = source
+        self._gate = gate
         self._decide = decide
         self._record = record
         self._fanout = fanout
         self._cursor = record.progress.low
 
     async def parcels(self, limits: BatchLimits) -> AsyncIterator[Parcel]:
-        """Give full parcels at once and a partial one when it has lingered; ends when the tail stops."""
+        """Give full parcels at once and a partial one when it has lingered; ends with the source.
+
+        Raises Stopped.
+        """
         packer = Packer(limits)
         clock = asyncio.get_running_loop().time
         leaves_at: float | None = None
-        while not self._tail.stopped:
+        while not self._source.ended():
             for block in await self._blocks(leaves_at):
                 for full in await self._take_in(block, packer):
                     leaves_at = None
@@ -50,16 +55,16 @@ class Intake:
                 yield packer.take()
 
     async def _blocks(self, until: float | None) -> list[Block]:
-        """Wait for blocks, at most until the given time of the loop; none then, or when the tail stops."""
-        while self._far_ahead() and not self._tail.stopped:
+        """Wait for blocks, at most until the given time of the loop; none then. Raises Stopped."""
+        while self._far_ahead() and not self._gate.stopped:
             self.advanced.clear()
             await self.advanced.wait()
         blocks: list[Block] = []
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
-                blocks = await self._tail.next(self._cursor)
-        while not self._record.writable() and not self._tail.stopped:  # noqa: ASYNC110 - two things can end it
-            await asyncio.sleep(POLL_SECONDS)
+                blocks = await self._source.next(self._cursor, self._gate)
+        while not self._record.writable():
+            await self._gate.wait(POLL_SECONDS)
         return blocks
 
     def _far_ahead(self) -> bool:

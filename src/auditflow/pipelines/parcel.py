@@ -21,8 +21,11 @@ class Parcel:
     weight: int = 0
     """Bytes as the destination counts them."""
     attempts: int = 0
+    """Calls of a sink it was in."""
     held: int = 0
-    """Those of the attempts that found the destination blocked."""
+    """Those of them that do not count as failures: the destination was blocked, or it was the fallback."""
+    counted: int = 0
+    """Those of them that the pipeline's account has already."""
     first_failed: int = 0
     """Unix time, milliseconds; 0 until a delivery has failed."""
 
@@ -38,6 +41,7 @@ class Parcel:
             [self.accepted_at[i] for i in keep],
             attempts=self.attempts,
             held=self.held,
+            counted=self.counted,
             first_failed=self.first_failed,
         )
 

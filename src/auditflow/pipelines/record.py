@@ -10,7 +10,7 @@ import msgspec
 
 from auditflow.event import owner_and_id
 from auditflow.foreign import printable
-from auditflow.journal import LOST, Letter, Progress, Update
+from auditflow.journal import LOST, Letter, Progress, Receipt, Update
 from auditflow.journal.receipts import receipt
 from auditflow.pipelines.courier import Brought
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decided
@@ -23,19 +23,33 @@ class Record:
     """Progress, counters, dead letters and visible condition of one pipeline."""
 
     def __init__(
-        self, pipeline: str, progress: Progress, recorder: Recorder, clock: Callable[[], float] = time.time
+        self,
+        pipeline: str,
+        progress: Progress,
+        recorder: Recorder,
+        clock: Callable[[], float] = time.time,
+        *,
+        lane: int = 0,
     ) -> None:
         self.pipeline = pipeline
         self.progress = progress
         self._recorder = recorder
         self._clock = clock
+        self._lane = lane
         self._shown: tuple[str, str] | None = None
         self._last_error: dict[str, object] | None = None
         self._troubles: dict[object, Outcome] = {}
+        self._aside: Outcome | None = None
+        self.on_debt: Callable[[], None] = lambda: None
+        """Called when events have gone to the fallback that the first destination is to get, too."""
 
     def writable(self) -> bool:
         """Tell whether outcomes can be recorded. Raises what keeps them from it for good."""
         return self._recorder.writable()
+
+    def behind(self) -> bool:
+        """Tell whether something that has happened is not in the ledger yet."""
+        return self._recorder.behind()
 
     def now(self) -> int:
         """Give Unix time in milliseconds."""
@@ -55,7 +69,7 @@ class Record:
             self.letter(run.start, LOST, reason, count=len(run)) for run in _runs(self.open_of(sequences))
         ]
         if letters:
-            self._add(Update(self.pipeline, self.progress, letters=letters))
+            self._add(Update(self.pipeline, self.progress, letters=letters, lane=self._lane))
 
     def decided(self, decided: Decided) -> None:
         """Settle the events that end before the sink."""
@@ -66,23 +80,56 @@ class Record:
             for sequence, event, reason in decided.failed
         ]
         if decided.filtered or letters:
-            self._add(Update(self.pipeline, self.progress, filtered=len(decided.filtered), letters=letters))
+            self._add(
+                Update(
+                    self.pipeline, self.progress, filtered=len(decided.filtered), letters=letters,
+                    lane=self._lane,
+                )
+            )  # fmt: skip
 
     def settled(
-        self, delivered: Sequence[Brought], letters: list[Letter], *, attempts: int, duplicates: int
+        self,
+        delivered: Sequence[Brought],
+        letters: list[Letter],
+        *,
+        attempts: int,
+        calls: int,
+        duplicates: int,
     ) -> None:
-        """Settle what one call of the sink has brought to an end, at its `attempts`-th attempt."""
+        """Settle what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
         # all places together: the events of one alone may leave gaps, and each run costs
-        ended = sorted(chain.from_iterable(sequences for _, sequences in delivered))
+        ended = sorted(chain.from_iterable(brought.sequences for brought in delivered))
         for run in _runs(ended):
             self.progress.finish(run.start, len(run))
-        update = Update(self.pipeline, self.progress, delivered=len(ended), attempts=1, duplicates=duplicates)
-        update.letters = letters
-        update.receipts = [
-            receipt(self.pipeline, sorted(sequences), place, at=self.now(), attempts=attempts)
-            for place, sequences in delivered
-        ]
-        self._add(update)
+        self._add(
+            Update(
+                self.pipeline, self.progress, delivered=len(ended), attempts=calls, duplicates=duplicates,
+                letters=letters, receipts=self._receipts(delivered, attempts), lane=self._lane,
+            )
+        )  # fmt: skip
+        if any(brought.owed for brought in delivered):
+            self.on_debt()
+
+    def backfilled(
+        self, delivered: Sequence[Brought], letters: list[Letter], paid: Sequence[Receipt], attempts: int
+    ) -> None:
+        """Settle what was owed to the first destination; letters are of events it will not have."""
+        refused = sum(letter.count for letter in letters)
+        self._recorder.add(
+            Update(
+                self.pipeline, self.progress, delivered=-refused, letters=letters,
+                receipts=self._receipts(delivered, attempts), paid=[receipt.id for receipt in paid],
+            )
+        )  # fmt: skip
+
+    def _receipts(self, delivered: Sequence[Brought], attempts: int) -> list[Receipt]:
+        return [
+            receipt(
+                self.pipeline, sorted(brought.sequences), brought.place,
+                at=self.now(), attempts=attempts, owed=brought.owed,
+            )
+            for brought in delivered
+        ]  # fmt: skip
 
     def letter(  # noqa: PLR0913 - what a dead letter holds
         self,
@@ -119,10 +166,18 @@ class Record:
         blocked = (one for one in self._troubles.values() if one.verdict is Verdict.BLOCKED)
         self._show(next(blocked, next(iter(self._troubles.values()), None)))
 
+    def aside(self, trouble: Outcome | None) -> None:
+        """Keep what makes events go to the fallback now, or that they do not."""
+        self._aside = trouble
+        self.trouble(self, None)
+
     def _show(self, trouble: Outcome | None) -> None:
         state = "active"
         if trouble is not None:
             state = "blocked" if trouble.verdict is Verdict.BLOCKED else "retrying"
+        elif self._aside is not None:
+            state, trouble = "fallback", self._aside
+        if trouble is not None:
             self._last_error = {
                 "code": trouble.code, "message": printable(trouble.reason), "hint": trouble.hint, "at": self.now(),
             }  # fmt: skip

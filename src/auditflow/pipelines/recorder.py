@@ -6,8 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
+from uuid import uuid4
 
 from auditflow.errors import JournalUnavailable
 from auditflow.journal import Ledger, Replayed, Update
@@ -19,13 +20,24 @@ RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The changes of one transaction."""
+
+    updates: list[Update]
+    replayed: Replayed
+    token: bytes
+    """Names it, so that it is not applied a second time when it is there although it seemed to fail."""
+
+
 class Recorder:
     """Collects updates and commits them. The only writer of the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._updates: dict[str, Update] = {}
+        self._updates: dict[tuple[str, int], Update] = {}
         self._replayed = Replayed()
+        self._batch: Commit | None = None
         self.replays_open = False
         """Whether what has become of some replayed letters is not in the ledger yet."""
         self._notes: dict[str, str] = {}
@@ -39,7 +51,7 @@ class Recorder:
 
     def add(self, update: Update) -> None:
         """Take note of a change. Its progress is the pipeline's live object: what it says at commit is written."""
-        present = self._updates.setdefault(update.pipeline, update)
+        present = self._updates.setdefault((update.pipeline, update.lane), update)
         if present is not update:
             present.add(update)
         self._dirty.set()
@@ -54,6 +66,10 @@ class Recorder:
         """Take note of what status shows of a pipeline."""
         self._notes[pipeline] = condition
         self._dirty.set()
+
+    def behind(self) -> bool:
+        """Tell whether something that was added is not in the ledger yet."""
+        return bool(self._updates or self._replayed or self._batch)
 
     def writable(self) -> bool:
         """Tell whether the ledger can be written: what cannot be recorded must not be delivered.
@@ -73,7 +89,7 @@ class Recorder:
             raise
 
     async def _work(self) -> None:
-        while not self._stopping or self._updates or self._replayed or self._notes:
+        while not self._stopping or self.behind() or self._notes:
             await self._dirty.wait()
             if await self._commit():
                 await asyncio.sleep(0 if self._stopping else GATHER_SECONDS)
@@ -88,35 +104,36 @@ class Recorder:
         self._dirty.set()
 
     async def _commit(self) -> bool:
-        updates, replayed, notes = list(self._updates.values()), self._replayed, dict(self._notes)
         self._dirty.clear()
-        # the pipelines go on changing their progress while the commit runs
-        written = [replace(update, progress=update.progress.copy()) for update in updates]
-        self._updates.clear()
-        self._replayed = Replayed()
-        self._notes.clear()
+        batch = self._batch = self._batch or self._gather()
+        notes, self._notes = self._notes, {}
         try:
-            if written or replayed:
-                await self._in_thread(self._ledger.commit, written, replayed)
-            updates, replayed = [], Replayed()  # they are counted, whatever becomes of the notes
-            self.replays_open = bool(self._replayed)
+            if batch is not None:
+                await self._in_thread(self._ledger.commit, batch.updates, batch.replayed, batch.token)
+                self._batch = None
+                self.replays_open = bool(self._replayed)
+                if self.behind():
+                    self._dirty.set()
             for pipeline, condition in notes.items():
                 await self._in_thread(self._ledger.note, pipeline, condition)
         except JournalUnavailable as error:
             _log.error("outcomes cannot be recorded, deliveries wait: %s", error.explained())
-            self._restore(updates, replayed, notes)
+            self._notes = notes | self._notes
+            self._dirty.set()
             self._writable = False
             return False
         self._writable = True
         return True
 
+    def _gather(self) -> Commit | None:
+        """Take what has been added as one batch. It is committed unchanged, however often that takes."""
+        if not self._updates and not self._replayed:
+            return None
+        # the pipelines go on changing their progress while the commit runs
+        updates = [replace(update, progress=update.progress.copy()) for update in self._updates.values()]
+        batch = Commit(updates, self._replayed, uuid4().bytes)
+        self._updates, self._replayed = {}, Replayed()
+        return batch
+
     async def _in_thread(self, write: Callable[..., None], *arguments: object) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, write, *arguments)
-
-    def _restore(self, updates: list[Update], replayed: Replayed, notes: dict[str, str]) -> None:
-        """Put back what could not be written, under what has come since."""
-        for update in updates:
-            self.add(update)
-        self._replayed.add(replayed)
-        self._notes = notes | self._notes
-        self._dirty.set()

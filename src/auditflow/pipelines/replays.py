@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
@@ -13,57 +11,34 @@ from typing import Final
 
 import msgspec
 
-from auditflow.errors import JournalUnavailable
 from auditflow.foreign import in_own_thread
 from auditflow.journal import Handed, Ledger, Letter, Replayed
 from auditflow.pipelines.courier import Brought, Courier, Outlet
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decide, Decided
-from auditflow.pipelines.destination import Stopped
+from auditflow.pipelines.errand import Errand
+from auditflow.pipelines.gate import Stopped
+from auditflow.pipelines.pace import PORTION_SECONDS
 from auditflow.pipelines.parcel import Packer, Parcel
 from auditflow.pipelines.record import Record
-from auditflow.pipelines.recorder import RETRY_SECONDS, Recorder
+from auditflow.pipelines.recorder import Recorder
 from auditflow.pipelines.tail import POLL_SECONDS
 from auditflow.sinks._base import Outcome
 
 READ_LETTERS: Final = 1_000
-PORTION_SECONDS: Final = 0.1
-"""With a rate, events of so many seconds go together."""
-
-_log = logging.getLogger(__name__)
 
 
-class Replays:
+class Replays(Errand):
     """Letters on their way to one pipeline's destination. Whoever replays has chosen: conditions do not count."""
 
     def __init__(
         self, ledger: Ledger, decide: Decide, outlet: Outlet, record: Record, recorder: Recorder
     ) -> None:
+        super().__init__(replace(outlet, fallback=None), record)
         self._ledger = ledger
         self._decide = replace(decide, condition=None, keeps=None)
-        self._outlet = outlet
-        self._record = record
         self._book = LetterBook(record, recorder)
-        self._courier = Courier(outlet, self._book)
+        self._courier = Courier(self._outlet, self._book)
         self._recorder = recorder
-        self._wake = asyncio.Event()
-
-    def wake(self) -> None:
-        """Look for letters to deliver."""
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Deliver what there is, and again whenever woken, until the outlet is stopped. Raises JournalDamaged."""
-        while not self._outlet.gate.stopped:
-            self._wake.clear()
-            try:
-                await self._all()
-                await self._wake.wait()
-            except Stopped:
-                return
-            except JournalUnavailable as error:
-                _log.error("dead letters of %s wait: %s", self._record.pipeline, error.explained())
-                with suppress(Stopped):
-                    await self._outlet.destination.wait(RETRY_SECONDS)
 
     async def _all(self) -> None:
         after = 0
@@ -74,21 +49,20 @@ class Replays:
             for rate, group in groupby(letters, attrgetter("rate")):
                 await self._deliver(list(group), rate)
         while self._recorder.replays_open:  # they still stand in the ledger, and would be found again
-            await self._outlet.destination.wait(POLL_SECONDS)
+            await self._outlet.gate.wait(POLL_SECONDS)
 
     async def _deliver(self, letters: list[Letter], rate: float) -> None:
         for some in _portions(letters, max(1, int(rate * PORTION_SECONDS)) if rate else len(letters)):
-            while not self._record.writable():  # what cannot be recorded must not be delivered
-                await self._outlet.destination.wait(POLL_SECONDS)
+            await self._writable()
             await self._send(some)
-            await self._outlet.destination.wait(len(some) / rate if rate else 0.0)
+            await self._outlet.gate.wait(len(some) / rate if rate else 0.0)
 
     async def _send(self, letters: Sequence[Letter]) -> None:
         ids, events = [letter.id for letter in letters], [letter.event for letter in letters]
         decided = await in_own_thread(self._decide, ids, events)
         self._book.ended_here(decided)
         self._courier.fanout.expect(decided.sequences)
-        packer = Packer(self._outlet.destination.sink.limits)
+        packer = Packer(self._outlet.limits)
         full = packer.add(decided.sequences, decided.originals, decided.events, letters[0].replayed_at)
         for parcel in [*full, packer.take()]:
             await self._courier.deliver(parcel)
@@ -108,12 +82,19 @@ class LetterBook:
         return self._record.now()
 
     def settled(
-        self, delivered: Sequence[Brought], letters: list[Letter], *, attempts: int, duplicates: int
+        self,
+        delivered: Sequence[Brought],
+        letters: list[Letter],
+        *,
+        attempts: int,
+        calls: int,
+        duplicates: int,
     ) -> None:
-        """Settle what one call of the sink has brought to an end, at its `attempts`-th attempt."""
-        self._record.settled([], [], attempts=attempts, duplicates=duplicates)
+        """Settle what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
+        self._record.settled([], [], attempts=attempts, calls=calls, duplicates=duplicates)
         handed = [
-            Handed(ids, msgspec.json.encode(place).decode(), self.now(), attempts) for place, ids in delivered
+            Handed(brought.sequences, msgspec.json.encode(brought.place).decode(), self.now(), attempts)
+            for brought in delivered
         ]
         self._recorder.replayed(Replayed(delivered=handed, failed=letters))
 
@@ -133,6 +114,9 @@ class LetterBook:
     def trouble(self, key: object, trouble: Outcome | None) -> None:
         """Keep what hinders one parcel now, or that nothing does, for status."""
         self._record.trouble(key, trouble)
+
+    def aside(self, trouble: Outcome | None) -> None:
+        """Do nothing: letters do not go to the fallback."""
 
 
 def _portions(letters: list[Letter], size: int) -> Iterator[list[Letter]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 from auditflow.journal import Block, Journal
+from auditflow.pipelines.gate import Gate
 
 WINDOW_BYTES: Final = 48 * 2**20
 """Decoded events kept for pipelines that are close to the head."""
@@ -18,57 +20,67 @@ POLL_SECONDS: Final = 0.02
 """How often the journal, which another process writes, is asked for news."""
 
 
+class Source(Protocol):
+    """Where a pipeline reads its events."""
+
+    async def next(self, start: int, gate: Gate) -> list[Block]:
+        """Wait for blocks that hold or follow `start` and give some, in order. Raises Stopped, JournalDamaged."""
+
+    def ended(self) -> bool:
+        """Tell whether every event has come to its end and none will follow."""
+
+
 class Tail:
     """A window over the newest blocks, shared by all pipelines."""
 
     def __init__(self, journal: Journal) -> None:
-        self.stopped = False
+        self._stopped = False
         self._journal = journal
         self._window: list[Block] = []
         self._filled: list[int] = []
         """For each block of the window, the bytes read so far up to its end."""
         self._next = journal.head()
-        self._arrived = asyncio.Event()
+        self._arrived = asyncio.get_running_loop().create_future()
         # one thread: pipelines that lag must not crowd out others
         self._reader = ThreadPoolExecutor(1, "journal-reader")
 
     async def run(self) -> None:
-        """Follow the journal until stopped. Raises JournalDamaged; then too whoever waits is let go."""
-        try:
-            while not self.stopped:
-                if self._journal.head() > self._next and (blocks := await self._read(self._next)):
-                    self._extend(blocks)
-                    self._wake()
-                else:
-                    await asyncio.sleep(POLL_SECONDS)
-        finally:
-            self.stop()
+        """Follow the journal until stopped. Raises JournalDamaged."""
+        while not self._stopped:
+            if self._journal.head() > self._next and (blocks := await self.read(self._next)):
+                self._extend(blocks)
+                self._wake()
+            else:
+                await asyncio.sleep(POLL_SECONDS)
 
-    async def next(self, start: int) -> list[Block]:
-        """Wait for blocks that hold or follow `start` and give some, in order; none once stopped.
+    async def next(self, start: int, gate: Gate) -> list[Block]:
+        """Wait for blocks that hold or follow `start` and give some, in order.
 
-        Raises JournalDamaged.
+        Raises Stopped when the pipeline is stopped, JournalDamaged.
         """
-        while not self.stopped:
+        while True:
             arrived = self._arrived  # taken before reading, lest blocks that arrive meanwhile go unnoticed
-            if start < self._next and (blocks := self._kept(start) or await self._read(start)):
+            if start < self._next and (blocks := self._kept(start) or await self.read(start)):
                 return blocks
-            await arrived.wait()
-        return []
+            await gate.wait(inf, arrived)
+
+    def ended(self) -> bool:
+        """Tell that there will always be more."""
+        return False
 
     def stop(self) -> None:
-        """Let whoever waits for blocks go."""
-        self.stopped = True
-        self._wake()
+        """Let `run` end."""
+        self._stopped = True
 
-    async def _read(self, start: int) -> list[Block]:
+    async def read(self, start: int) -> list[Block]:
+        """Read some blocks that hold or follow `start`, in order; none at the head. Raises JournalDamaged."""
         return await asyncio.get_running_loop().run_in_executor(
             self._reader, self._journal.read, start, READ_BYTES
         )
 
     def _wake(self) -> None:
-        self._arrived.set()
-        self._arrived = asyncio.Event()
+        self._arrived.set_result(None)
+        self._arrived = asyncio.get_running_loop().create_future()
 
     def _extend(self, blocks: list[Block]) -> None:
         for block in blocks:

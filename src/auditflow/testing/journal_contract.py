@@ -139,6 +139,22 @@ class JournalContract:
         assert (journal.appended_at(5), journal.appended_at(6)) == (clock.milliseconds, None)
         journal.close()
 
+    async def test_events_are_found_by_the_time_they_were_accepted(self) -> None:
+        """From the first to the last of the blocks of that time."""
+        clock = Clock()
+        journal = self.make(clock=clock)
+        assert not journal.between(0, 2**60)
+        start = clock.milliseconds
+        for count in (2, 3, 4):
+            await journal.append(batch(new_ids(count)))
+            clock.now += 1
+        found = [
+            journal.between(since, until)
+            for since, until in ((start, start + 3000), (start + 1, start + 2000), (start + 2001, 2**60))
+        ]
+        assert found == [range(1, 10), range(3, 6), range(0)]
+        journal.close()
+
     async def test_reading_begins_with_the_block_that_holds_the_number_and_stops_at_the_size(self) -> None:
         """Reads are bounded by bytes, never empty before the head."""
         journal = self.make()

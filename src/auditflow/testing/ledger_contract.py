@@ -375,6 +375,79 @@ class LedgerContract:
         assert ledger.letter_of("a", 5) is None
         ledger.close()
 
+    def test_a_commit_that_seemed_to_fail_is_not_made_twice(self) -> None:
+        """Its token is written with it."""
+        ledger = self.make()
+        ledger.register(["a"], head=1, oldest=1)
+        for token in (b"one", b"one", b"two"):
+            ledger.commit([Update("a", Progress(2), delivered=1)], token=token)
+        assert self.counts(ledger, "a")[0] == 2
+        ledger.close()
+
+    def test_what_is_delivered_again_is_accounted_for_once_more_until_it_has_ended(self) -> None:
+        """A lane has a progress of its own and goes when that has come to its end."""
+        ledger = self.make()
+        ledger.register(["a", "b"], head=1, oldest=1)
+        ledger.commit([Update("a", Progress(51), delivered=50), Update("b", Progress(51), filtered=50)])
+        for asked in ("x", "x", "y"):
+            ledger.deliver_again("a", 11, 21, asked)
+        account = self.balanced(ledger, "a", 51)
+        assert ([lane.pending for lane in account.lanes], account.accepted(51)) == ([10, 10], 70)
+        assert ledger.finished() == 11
+        lane = account.lanes[0].id
+        ledger.commit([Update("a", Progress(13, 0b100), delivered=2, filtered=1, lane=lane)])
+        account = self.balanced(ledger, "a", 51)
+        assert (account.lanes[0].progress, account.progress) == (Progress(13, 0b100), Progress(51))
+        assert (account.lanes[0].open(14), account.lanes[0].open(15), account.oldest_open()) == (
+            True,
+            False,
+            11,
+        )
+        ledger.commit([Update("a", Progress(21), delivered=7, lane=lane)])
+        account = self.balanced(ledger, "a", 51)
+        assert ([one.id for one in account.lanes], account.delivered) == ([lane + 1], 59)
+        ledger.register(["b"], head=51, oldest=1)
+        ledger.commit([Update("a", Progress(12), delivered=1, lane=lane + 1)])
+        account = self.balanced(ledger, "a", 51)
+        assert (account.lanes, account.again, ledger.finished()) == ([], 11, 51)
+        ledger.close()
+
+    def test_what_the_fallback_has_is_owed_until_it_is_paid(self) -> None:
+        """Till then it is neither finished nor are its receipts forgotten."""
+        ledger = self.make()
+        ledger.register(["a"], head=1, oldest=1)
+        receipts = [
+            receipt("a", [2, 4], {"fallback": True}, at=10, attempts=1, owed=True),
+            receipt("a", [1, 3], {"fallback": True}, at=10, attempts=1, owed=True),
+            receipt("a", [5], {}, at=10, attempts=1),
+        ]
+        ledger.commit([Update("a", Progress(6), delivered=5, receipts=receipts)])
+        owed = ledger.owed("a")
+        assert [list(one.sequences()) for one in owed] == [[1, 3], [2, 4]]
+        assert (ledger.owed("a", 1), ledger.owed("b")) == (owed[:1], [])
+        ledger.forget_receipts(before=20)
+        assert (len(ledger.owed("a")), ledger.receipt_of("a", 5)) == (2, None)
+        assert (self.balanced(ledger, "a", 6).owed, ledger.finished()) == (4, 1)
+        paid = receipt("a", [1], {"first": True}, at=30, attempts=1)
+        letter = Letter("a", 3, "Bad", "no", b"{}", first_failed=30, last_failed=30)
+        refused = Update("a", Progress(6), delivered=-1, letters=[letter], receipts=[paid], paid=[owed[0].id])
+        ledger.commit([refused])
+        account = self.balanced(ledger, "a", 6)
+        assert (account.owed, account.delivered, account.dead_lettered) == (2, 4, 1)
+        assert ledger.receipt_of("a", 1) == paid
+        ledger.register([], head=6, oldest=1)
+        ledger.register(["b"], head=6, oldest=1)
+        assert ledger.finished() == 6
+        ledger.close()
+
+    @staticmethod
+    def balanced(ledger: Ledger, pipeline: str, head: int) -> Account:
+        """Give the account of a pipeline, whose counts add up."""
+        (account,) = [one for one in ledger.accounts() if one.pipeline == pipeline]
+        ended = account.delivered + account.filtered + account.dead_lettered
+        assert account.accepted(head) == ended + account.pending(head)
+        return account
+
     def with_letters(self) -> Ledger:
         """Make a ledger with pipelines `a` and `b` and four letters."""
         ledger = self.make()

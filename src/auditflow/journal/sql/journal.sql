@@ -118,6 +118,11 @@ FROM block WHERE first <= ? ORDER BY first DESC LIMIT 1
 -- Of the block that may hold a number, and where that block ends.
 SELECT appended_at, first + count FROM block WHERE first <= ? ORDER BY first DESC LIMIT 1
 
+-- name: between
+-- From the first to the last block of a time that can be read.
+SELECT min(first), max(first + count) FROM block
+WHERE appended_at >= ? AND appended_at < ? AND octet_length(payload) > 0
+
 -- name: evictable
 -- The oldest blocks, to be judged one by one.
 SELECT first + count, appended_at, octet_length(payload) FROM block ORDER BY first LIMIT ?

@@ -14,11 +14,30 @@ CREATE TABLE pipeline (
   filtered      INTEGER NOT NULL,
   dead_lettered INTEGER NOT NULL,
   replaying     INTEGER NOT NULL,
+  again         INTEGER NOT NULL,
   attempts      INTEGER NOT NULL,
   duplicates    INTEGER NOT NULL,
   crc           INTEGER NOT NULL,
   condition     TEXT    NOT NULL
 )
+
+-- name: create_lane
+-- A stretch of the journal that a pipeline delivers again: from first to before "end", "low" and "done" as above.
+-- "asked" names the command, which may be carried out twice.
+CREATE TABLE lane (
+  id       INTEGER PRIMARY KEY AUTOINCREMENT,
+  pipeline TEXT    NOT NULL,
+  asked    TEXT    NOT NULL,
+  first    INTEGER NOT NULL,
+  "end"    INTEGER NOT NULL,
+  low      INTEGER NOT NULL,
+  done     BLOB    NOT NULL,
+  crc      INTEGER NOT NULL
+)
+
+-- name: create_last_commit
+-- What the writer called its last transaction of outcomes: one that failed may be there all the same.
+CREATE TABLE last_commit (only INTEGER PRIMARY KEY CHECK (only = 1), token BLOB NOT NULL)
 
 -- name: create_letter
 -- "target" is the pipeline that is to deliver a letter anew, empty while it is dead; "rate" then is in events
@@ -53,6 +72,7 @@ CREATE INDEX letter_sequence ON letter (pipeline, sequence)
 
 -- name: create_receipt
 -- "members" tells which of the numbers from first to last, see `receipts`; they stay as long as blocks do.
+-- "owed" is how many of the events are at the fallback and have still to go to the first destination.
 CREATE TABLE receipt (
   id       INTEGER PRIMARY KEY,
   pipeline TEXT    NOT NULL,
@@ -61,11 +81,15 @@ CREATE TABLE receipt (
   at       INTEGER NOT NULL,
   attempts INTEGER NOT NULL,
   place    TEXT    NOT NULL,
-  members  BLOB    NOT NULL
+  members  BLOB    NOT NULL,
+  owed     INTEGER NOT NULL DEFAULT 0
 )
 
 -- name: create_receipt_index
 CREATE INDEX receipt_last ON receipt (pipeline, last, first)
+
+-- name: create_owed_index
+CREATE INDEX receipt_owed ON receipt (pipeline, first, owed) WHERE owed > 0
 
 -- name: create_incident
 -- What recovery had to do, for people.
@@ -79,16 +103,45 @@ SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' 
 PRAGMA quick_check(1)
 
 -- name: account_columns
-name, active, paused, base, low, done, delivered, filtered, dead_lettered, replaying, attempts, duplicates, crc, condition
+name, active, paused, base, low, done, delivered, filtered, dead_lettered, replaying, again, attempts, duplicates, crc, condition
+
+-- name: whole_accounts
+-- In one statement, because that is one consistent reading.
+SELECT {account_columns},
+  (SELECT json_group_array(json_array(id, first, "end", lane.low, hex(lane.done), lane.crc))
+   FROM lane WHERE lane.pipeline = name),
+  (SELECT coalesce(sum(owed), 0) FROM receipt WHERE receipt.pipeline = name AND owed > 0)
+FROM pipeline
 
 -- name: accounts
-SELECT {account_columns} FROM pipeline ORDER BY name
+{whole_accounts} ORDER BY name
 
 -- name: account
-SELECT {account_columns} FROM pipeline WHERE name = ?
+{whole_accounts} WHERE name = ?
 
 -- name: put_account
-INSERT OR REPLACE INTO pipeline ({account_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO pipeline ({account_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: lane
+SELECT pipeline, first, "end" FROM lane WHERE id = ?
+
+-- name: lanes_asked
+SELECT 1 FROM lane WHERE asked = ?
+
+-- name: add_lane
+INSERT INTO lane (pipeline, asked, first, "end", low, done, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: move_lane
+UPDATE lane SET low = ?, done = ?, crc = ? WHERE id = ?
+
+-- name: drop_lane
+DELETE FROM lane WHERE id = ?
+
+-- name: last_commit
+SELECT token FROM last_commit
+
+-- name: put_last_commit
+INSERT OR REPLACE INTO last_commit (only, token) VALUES (1, ?)
 
 -- name: add_letter
 INSERT INTO letter (pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, tenant, event_id)
@@ -132,7 +185,16 @@ WHERE {replayable}
 SELECT {letter_columns} FROM letter WHERE pipeline = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1
 
 -- name: add_receipt
-INSERT INTO receipt (pipeline, first, last, at, attempts, place, members) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO receipt (pipeline, first, last, at, attempts, place, members, owed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: receipt_columns
+pipeline, first, last, at, attempts, place, members, owed, id
+
+-- name: owed
+SELECT {receipt_columns} FROM receipt WHERE pipeline = ? AND owed > 0 ORDER BY first LIMIT ?
+
+-- name: pay
+UPDATE receipt SET owed = 0 WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: add_receipts_of_letters
 INSERT INTO receipt (pipeline, first, last, at, attempts, place, members)
@@ -145,11 +207,11 @@ SELECT pipeline, sequence, sequence + count - 1, :at, attempts, :place, x'' FROM
 
 -- name: receipts
 -- Those that may hold an event, newest first; none holds events further apart than what is read ahead.
-SELECT pipeline, first, last, at, attempts, place, members FROM receipt
+SELECT {receipt_columns} FROM receipt
 WHERE pipeline = :pipeline AND last BETWEEN :sequence AND :sequence + 500000 AND first <= :sequence ORDER BY id DESC
 
 -- name: forget_receipts
-DELETE FROM receipt WHERE id IN (SELECT id FROM receipt WHERE at < ? ORDER BY id LIMIT 10000)
+DELETE FROM receipt WHERE id IN (SELECT id FROM receipt WHERE at < ? AND owed = 0 ORDER BY id LIMIT 10000)
 
 -- name: to_replay
 SELECT {letter_columns} FROM letter WHERE target = ? AND target <> '' AND id > ? ORDER BY id LIMIT ?
@@ -185,7 +247,12 @@ SELECT coalesce(sum(count), 0) FROM letter WHERE {chosen} AND target = ''
 DELETE FROM letter WHERE {chosen} AND target = ''
 
 -- name: finished
-SELECT min(low) FROM pipeline WHERE active
+-- What is delivered again or owed to a first destination is not finished either.
+SELECT min(low) FROM (
+  SELECT low FROM pipeline WHERE active
+  UNION ALL SELECT lane.low FROM lane JOIN pipeline ON name = lane.pipeline WHERE active
+  UNION ALL SELECT receipt.first FROM receipt JOIN pipeline ON name = receipt.pipeline WHERE owed > 0 AND active
+)
 
 -- name: incidents
 SELECT at, what FROM incident ORDER BY id

@@ -1,0 +1,118 @@
+"""What is done for one pipeline: its new events, and beside them what it delivers again or owes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from auditflow.config import PipelineConfig, SinkChoice
+from auditflow.journal import Account, Ledger
+from auditflow.pipelines.again import Again
+from auditflow.pipelines.backfill import Backfill
+from auditflow.pipelines.condition import compile_condition
+from auditflow.pipelines.courier import Outlet
+from auditflow.pipelines.decide import Decide
+from auditflow.pipelines.destination import Destination
+from auditflow.pipelines.errand import Errand
+from auditflow.pipelines.fallback import Fallback
+from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.gate import Gate
+from auditflow.pipelines.pace import Pace
+from auditflow.pipelines.record import Record
+from auditflow.pipelines.recorder import Recorder
+from auditflow.pipelines.replays import Replays
+from auditflow.pipelines.sample import keeps
+from auditflow.pipelines.tail import Tail
+from auditflow.plugins import Catalogue
+
+CHANGE_SECONDS: Final = 5.0
+"""How long a call under way may hold up a change of its pipeline; then it is cut off and repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What all pipelines of the process read from and write to."""
+
+    tail: Tail
+    ledger: Ledger
+    recorder: Recorder
+
+
+@dataclass(slots=True)
+class Work:
+    """A pipeline as it is configured, and everything that is done for it."""
+
+    config: PipelineConfig
+    outlet: Outlet
+    record: Record
+    pipeline: Pipeline
+    errands: Sequence[Errand]
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin."""
+        jobs = (self.pipeline.run(), *(errand.run() for errand in self.errands))
+        self.tasks = [tasks.create_task(job) for job in jobs]
+
+    def heed(self, account: Account) -> None:
+        """Do as the ledger says now: pause or go on, and deliver what it says is to be delivered again."""
+        self.outlet.gate.pause(paused=account.paused)
+        for errand in self.errands:
+            errand.wake()
+
+    def stop(self) -> None:
+        """Begin no more calls; those under way go on."""
+        self.outlet.gate.stop()
+        for errand in self.errands:
+            errand.wake()
+
+
+async def ended(works: Sequence[Work], seconds: float) -> None:
+    """Wait until works that were stopped have ended; cut off what takes longer."""
+    tasks = [task for work in works for task in work.tasks]
+    _, late = await asyncio.wait(tasks, timeout=seconds) if tasks else (None, set())
+    for task in late:
+        task.cancel()
+    if late:
+        await asyncio.wait(late)
+
+
+def work_of(
+    config: PipelineConfig,
+    catalogue: Catalogue,
+    stores: Stores,
+    account: Account,
+    reach: Callable[[SinkChoice], Destination],
+) -> Work:
+    """Make what is done for one pipeline; `reach` gives the destinations."""
+    tail, ledger, recorder = stores.tail, stores.ledger, stores.recorder
+    decide = decide_of(config, catalogue)
+    policy, second = config.delivery, config.sink.fallback
+    outlet = Outlet(
+        reach(config.sink),
+        policy,
+        Gate(paused=account.paused),
+        Fallback(reach(second), policy.fallback_after, second.backfill) if second else None,
+        Pace(policy.rate or 0.0),
+    )
+    record = Record(config.name, account.progress, recorder)
+    backfill = Backfill(ledger, tail, decide, outlet, record)
+    record.on_debt = backfill.wake
+    errands = (
+        Replays(ledger, decide, outlet, record, recorder),
+        Again(ledger, tail, decide, outlet, record, recorder),
+        backfill,
+    )
+    return Work(config, outlet, record, Pipeline(tail, decide, outlet, record), errands)
+
+
+def decide_of(config: PipelineConfig, catalogue: Catalogue) -> Decide:
+    """Give what a pipeline does with events before its sink sees them."""
+    entries = [(catalogue.get_transformer(each.name), each.properties) for each in config.transformers]
+    return Decide(
+        compile_condition(config.condition) if config.condition else None,
+        keeps(config.sample) if config.sample < 1 else None,
+        [(entry.function(), dict(properties)) for entry, properties in entries if not entry.identity],
+    )

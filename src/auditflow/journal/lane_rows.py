@@ -1,0 +1,39 @@
+"""Stretches that are delivered again, as rows of the ledger, each guarded by a checksum over its numbers."""
+
+from __future__ import annotations
+
+import apsw
+
+from auditflow.journal import Account, Progress
+from auditflow.journal.account_rows import SQL, get, guard, progress_row, put
+from auditflow.journal.database import run
+
+
+def add(connection: apsw.Connection, pipeline: str, first: int, end: int, asked: str) -> None:
+    """Begin a lane, and make the pipeline accountable for its events once more. Raises KeyError."""
+    if run(connection, SQL.lanes_asked, asked):
+        return
+    account = get(connection, pipeline)
+    numbers = (first, end, *progress_row(Progress(first)))
+    run(connection, SQL.add_lane, pipeline, asked, *numbers, guard(pipeline, numbers))
+    account.again += end - first
+    put(connection, account)
+
+
+def move(connection: apsw.Connection, lane_id: int, progress: Progress) -> None:
+    """Write how far a lane has come, and end it where it has come to its end."""
+    for pipeline, first, end in run(connection, SQL.lane, lane_id):
+        if progress.low >= end:
+            run(connection, SQL.drop_lane, lane_id)
+        else:
+            row = progress_row(progress)
+            run(connection, SQL.move_lane, *row, guard(pipeline, (first, end, *row)), lane_id)
+
+
+def forget(connection: apsw.Connection, account: Account) -> Account:
+    """Drop an account's lanes; what had not ended is no longer accounted for. Give the account as it is then."""
+    for lane in account.lanes:
+        run(connection, SQL.drop_lane, lane.id)
+        account.again -= lane.pending
+    account.lanes = []
+    return account

@@ -1,0 +1,106 @@
+"""Delivers stretches of the journal again, for one pipeline, beside what is new."""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+
+from auditflow.journal import Block, Lane, Ledger, Update
+from auditflow.pipelines.courier import Outlet
+from auditflow.pipelines.decide import Decide
+from auditflow.pipelines.errand import Errand
+from auditflow.pipelines.flow import Pipeline
+from auditflow.pipelines.gate import Gate, Stopped
+from auditflow.pipelines.record import Record
+from auditflow.pipelines.recorder import Recorder
+from auditflow.pipelines.tail import Tail
+from auditflow.sinks._base import Outcome
+
+
+class Again(Errand):
+    """Works off the lanes of a pipeline, one after the other, each like the pipeline itself."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what a pipeline works with
+        self, ledger: Ledger, tail: Tail, decide: Decide, outlet: Outlet, record: Record, recorder: Recorder
+    ) -> None:
+        super().__init__(outlet, record)
+        self._ledger = ledger
+        self._tail = tail
+        self._decide = decide
+        self._recorder = recorder
+
+    async def _all(self) -> None:
+        while lane := await asyncio.to_thread(self._next):
+            stretch = Stretch(self._tail, lane)
+            record = LaneRecord(self._record, lane, self._recorder, stretch)
+            await Pipeline(stretch, self._decide, self._outlet, record).run()
+            if self._outlet.gate.stopped:
+                raise Stopped
+            await self._recorded()
+
+    def _next(self) -> Lane | None:
+        """Give the oldest lane."""
+        accounts = (each for each in self._ledger.accounts() if each.pipeline == self._record.pipeline)
+        return next((lane for account in accounts for lane in account.lanes), None)
+
+
+class Stretch:
+    """The part of the journal that a lane is of."""
+
+    def __init__(self, tail: Tail, lane: Lane) -> None:
+        self._tail = tail
+        self._lane = lane
+        self._end = asyncio.get_running_loop().create_future()
+        self.advanced()
+
+    async def next(self, start: int, gate: Gate) -> list[Block]:
+        """Give blocks of the stretch; beyond it, wait until all of it has ended. Raises Stopped, JournalDamaged."""
+        if start >= self._lane.end:
+            await gate.wait(inf, self._end)
+            return []
+        blocks = [block for block in await self._tail.next(start, gate) if block.first < self._lane.end]
+        # what follows the stretch without a block in between is lost, and belongs to it
+        return [_cut(block, self._lane.end) for block in blocks] or [_hole(start, self._lane.end)]
+
+    def ended(self) -> bool:
+        """Tell whether every event of the stretch has come to its end."""
+        return self._end.done()
+
+    def advanced(self) -> None:
+        """Look whether that is so now."""
+        if not self._lane.pending and not self.ended():
+            self._end.set_result(None)
+
+
+class LaneRecord(Record):
+    """What became of the events of a lane; what hinders them is shown as the pipeline's."""
+
+    def __init__(self, of: Record, lane: Lane, recorder: Recorder, stretch: Stretch) -> None:
+        super().__init__(of.pipeline, lane.progress, recorder, lane=lane.id)
+        self._of = of
+        self._stretch = stretch
+        self.on_debt = of.on_debt
+
+    def trouble(self, key: object, trouble: Outcome | None) -> None:
+        """Keep what hinders one part of the work now, or that nothing does."""
+        self._of.trouble(key, trouble)
+
+    def aside(self, trouble: Outcome | None) -> None:
+        """Keep what makes events go to the fallback now, or that they do not."""
+        self._of.aside(trouble)
+
+    def _add(self, update: Update) -> None:
+        super()._add(update)
+        self._stretch.advanced()
+
+
+def _cut(block: Block, end: int) -> Block:
+    """Give the part of a block before a sequence number."""
+    if block.end <= end:
+        return block
+    count = end - block.first
+    return Block(block.first, count, block.appended_at, {}, block.events[:count], block.damage)
+
+
+def _hole(first: int, end: int) -> Block:
+    return Block(first, end - first, 0, {}, [], "they are gone")

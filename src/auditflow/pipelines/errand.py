@@ -1,0 +1,66 @@
+"""What a pipeline delivers beside the new events: dead letters, what it owes, stretches of the journal again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from contextlib import suppress
+
+from auditflow.errors import JournalDamaged
+from auditflow.pipelines.courier import Outlet
+from auditflow.pipelines.destination import pause
+from auditflow.pipelines.gate import Stopped
+from auditflow.pipelines.record import Record
+from auditflow.pipelines.tail import POLL_SECONDS
+
+_log = logging.getLogger(__name__)
+
+
+class Errand(ABC):
+    """Work that is done when it is there, and looked for when somebody wakes it."""
+
+    def __init__(self, outlet: Outlet, record: Record) -> None:
+        self._outlet = outlet
+        self._record = record
+        self._awake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for work."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Do what there is, and again whenever woken, until the outlet is stopped. Raises JournalDamaged."""
+        failures = 0
+        while not self._outlet.gate.stopped:
+            self._awake.clear()
+            try:
+                await self._recorded()
+                await self._all()
+                await self._awake.wait()
+                failures = 0
+            except Stopped:
+                return
+            except JournalDamaged:
+                raise  # to work on needs a restart of the process
+            except Exception:  # noqa: BLE001 - one pipeline's fault must not end the others
+                failures += 1
+                _log.exception(
+                    "%s of %s waits and is tried again", type(self).__name__, self._record.pipeline
+                )
+                with suppress(Stopped):
+                    await self._outlet.gate.wait(pause(failures, 1.0))
+
+    @abstractmethod
+    async def _all(self) -> None:
+        """Do all there is. Raises Stopped."""
+
+    async def _writable(self) -> None:
+        """Wait until outcomes can be recorded: what cannot be must not be delivered. Raises Stopped."""
+        while not self._record.writable():
+            await self._outlet.gate.wait(POLL_SECONDS)
+
+    async def _recorded(self) -> None:
+        """Wait until all that has happened is in the ledger: it would be found again. Raises Stopped."""
+        while self._record.behind():
+            await self._outlet.gate.wait(POLL_SECONDS)
