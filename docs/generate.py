@@ -36,7 +36,9 @@ _LEDGER = MemoryLedger()
 _LEDGER.register(["example"], 1, 1)
 _JOURNAL = MemoryJournal()
 STATUS: Final = Status(_JOURNAL, _LEDGER, time.time)
-OPERATING: Final = Operating(STATUS, _LEDGER, Commands(Path("commands")), Where(_JOURNAL, _LEDGER, []))
+OPERATING: Final = Operating(
+    STATUS, _LEDGER, _JOURNAL, Commands(Path("commands")), Where(_JOURNAL, _LEDGER, []), dict
+)
 GENERATED: Final = "<!-- Written by docs/generate.py: change the code, then run `make docs`. -->\n\n"
 
 

@@ -14,6 +14,7 @@ from auditflow.api.where import Where
 from auditflow.apps.operator import Operator
 from auditflow.journal import Journal, Ledger
 from auditflow.journal.commands import Commands
+from auditflow.journal.memory import MemoryJournal
 
 
 @pytest.fixture
@@ -33,9 +34,14 @@ def operating(tmp_path: Path) -> Callable[[Journal, Ledger], Operating]:
 
     def operating(journal: Journal, ledger: Ledger) -> Operating:
         status = Status(journal, ledger, time.time)
-        return Operating(status, ledger, Commands(tmp_path / "commands"), Where(journal, ledger, []))
+        commands, where = Commands(tmp_path / "commands"), Where(journal, ledger, [])
+        return Operating(status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []})
 
     return operating
+
+
+async def nothing_changed() -> list[str]:
+    return []
 
 
 @pytest.fixture
@@ -44,7 +50,8 @@ def delivering(tmp_path: Path) -> Any:
 
     @asynccontextmanager
     async def delivering(ledger: Ledger) -> AsyncIterator[None]:
-        operator = Operator(Commands(tmp_path / "commands"), ledger, lambda accounts: None)
+        commands = Commands(tmp_path / "commands")
+        operator = Operator(commands, MemoryJournal(), ledger, lambda accounts: None, nothing_changed)
         working = asyncio.create_task(operator.run())
         yield
         working.cancel()

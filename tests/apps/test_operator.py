@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
+from uuid import uuid4
 
 import pytest
 
 from auditflow.apps.operator import Operator
-from auditflow.errors import CommandRefused
-from auditflow.journal import Account, Letter, Progress, Selection, Update
+from auditflow.errors import CommandRefused, ConfigError, Problem
+from auditflow.journal import Account, Batch, Letter, Progress, Selection, Update
 from auditflow.journal.commands import Commands
-from auditflow.journal.memory import MemoryLedger
+from auditflow.journal.memory import MemoryJournal, MemoryLedger
 
 ALL = asdict(Selection())
 
@@ -26,9 +27,13 @@ def ledger() -> MemoryLedger:
     return ledger
 
 
+async def reloaded() -> list[str]:
+    return ["a"]
+
+
 @pytest.fixture
-def operator(ledger, tmp_path) -> Operator:
-    return Operator(Commands(tmp_path), ledger, lambda accounts: None)
+async def operator(ledger, tmp_path) -> Operator:
+    return Operator(Commands(tmp_path), MemoryJournal(), ledger, lambda accounts: None, reloaded)
 
 
 def paused(ledger) -> dict[str, bool]:
@@ -100,8 +105,41 @@ def test_a_misshapen_command_changes_nothing_and_hinders_no_other(operator, ledg
 async def test_the_pipelines_are_told_after_a_command(ledger, tmp_path):
     told: asyncio.Queue[list[Account]] = asyncio.Queue()
     commands = Commands(tmp_path)
-    working = asyncio.create_task(Operator(commands, ledger, told.put_nowait).run())
+    working = asyncio.create_task(
+        Operator(commands, MemoryJournal(), ledger, told.put_nowait, reloaded).run()
+    )
     await commands.ask("pause", pipeline="b")
     accounts = await asyncio.wait_for(told.get(), 5)
     working.cancel()
     assert [account.pipeline for account in accounts if account.paused] == ["b"]
+
+
+async def test_a_stretch_of_the_journal_is_entered_once_however_often_it_is_asked_for(ledger, tmp_path):
+    journal = MemoryJournal(clock=lambda: 5.0)
+    await journal.append(Batch([b"{}"] * 3, [str(uuid4()) for _ in range(3)], [""] * 3))
+    operator = Operator(Commands(tmp_path), journal, ledger, lambda accounts: None, reloaded)
+    order = {"pipeline": "a", "since": 5000, "until": 6000, "asked": "x"}
+    for _ in range(2):
+        assert operator.carry_out("deliver-again", order) == {"pipeline": "a", "events": 3}
+    assert operator.carry_out("deliver-again", order | {"until": 5000, "asked": "y"})["events"] == 0
+    assert [[lane.pending for lane in account.lanes] for account in ledger.accounts()] == [[3], [], []]
+    with pytest.raises(CommandRefused, match="those that do: a, b"):
+        operator.carry_out("deliver-again", order | {"pipeline": "old"})
+
+
+async def test_a_reload_is_done_on_the_event_loop_and_a_refusal_tells_every_problem(ledger, tmp_path):
+    problems = [Problem("a.yaml", 1, n, "x", f"wrong {n}") for n in (1, 2)]
+
+    async def refused() -> list[str]:
+        raise ConfigError(problems=problems)
+
+    commands = Commands(tmp_path)
+    for reload, expected in ((reloaded, ["a"]), (refused, None)):
+        operator = Operator(commands, MemoryJournal(), ledger, lambda accounts: None, reload)
+        working = asyncio.create_task(operator.run())
+        if expected:
+            assert (await commands.ask("reload"))["changed"] == expected
+        else:
+            with pytest.raises(CommandRefused, match=r"(?s)stays as it was.*wrong 1.*wrong 2"):
+                await commands.ask("reload")
+        working.cancel()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.apps import data_directory
+from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.apps.lifecycle import EXIT_DAMAGED
 from auditflow.apps.serve import Start, _run, serve
 from auditflow.apps.server import bind
@@ -15,9 +16,8 @@ from auditflow.plugins import discover
 
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
-    return Start(
-        Config.model_validate({"server": {"port": 0, "sink-port": 0}}), discover(), tmp_path, ["false"]
-    )
+    config = Config.model_validate({"server": {"port": 0, "sink-port": 0}})
+    return Start(config, discover(), tmp_path, ["false"], ConfigFile(tmp_path / "a.yaml"), b"{}", config)
 
 
 def test_the_data_directory_is_that_of_the_command_line_then_of_the_file_then_one_here(start, tmp_path):
@@ -40,6 +40,7 @@ def test_a_second_one_over_the_same_data_is_refused(start, monkeypatch):
     lock = start.directory.lock("delivery")
     with pytest.raises(DataDirectoryInUse):
         serve(start, "all")
+    assert InForce(start.directory.config).text() is None, "it has replaced the first one's configuration"
     os.close(lock)
 
 

@@ -16,6 +16,7 @@ from auditflow.api.where import Where
 from auditflow.apps.operator import Operator
 from auditflow.apps.server import Server, bind
 from auditflow.cli import main
+from auditflow.config import PipelineConfig
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal.commands import Commands
@@ -54,10 +55,17 @@ class Running:
     ledger: MemoryLedger
 
 
-async def run(server: Server, listener: socket.socket, commands: Commands, ledger: MemoryLedger) -> None:
-    operator = asyncio.create_task(Operator(commands, ledger, lambda accounts: None).run())
+async def nothing_changed() -> list[str]:
+    return []
+
+
+async def run(server: Server, listener: socket.socket, operating: Operating) -> None:
+    operator = Operator(
+        operating.commands, operating.journal, operating.ledger, lambda accounts: None, nothing_changed
+    )
+    working = asyncio.create_task(operator.run())
     await server.run_on(listener)
-    operator.cancel()
+    working.cancel()
 
 
 @pytest.fixture
@@ -68,12 +76,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     publish = Publish(journal, Limits())
     commands = Commands(tmp_path_factory.mktemp("data") / "commands")
     status = Status(journal, ledger, time.time)
-    operating = Operating(status, ledger, commands, Where(journal, ledger, []))
+    pipelines = [PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})]
+    where = Where(journal, ledger, pipelines)
+    operating = Operating(
+        status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []}
+    )
     app = ingest_app.build(publish, operating, publish.unavailable, 2**20)
     listener = bind("127.0.0.1", 0, "--port")
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     server = Server(app, 1.0)
-    thread = threading.Thread(target=lambda: asyncio.run(run(server, listener, commands, ledger)))
+    thread = threading.Thread(target=lambda: asyncio.run(run(server, listener, operating)))
     thread.start()
     yield Running(url, journal, ledger)
     server.stop()

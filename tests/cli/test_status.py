@@ -29,6 +29,7 @@ def row(name: str, state: str = "active", **change: Any) -> dict[str, Any]:
         "pending": 10,
         "oldestPendingAgeSeconds": 7300,
         "lastError": ERROR,
+        "warning": None,
     } | change
 
 

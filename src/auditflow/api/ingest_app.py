@@ -10,14 +10,14 @@ from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
-from auditflow.api import dead_letters, pipelines, probes, problems, where
+from auditflow.api import dead_letters, pipelines, probes, problems, reload, replay, where
 from auditflow.api.metrics import PipelineCollector
 from auditflow.api.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.status import Status
 from auditflow.api.strict_body import StrictBody
 from auditflow.api.where import Where
 from auditflow.ingest.publish import PATHS, Publish
-from auditflow.journal import Ledger
+from auditflow.journal import Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.telemetry import metrics
 
@@ -30,8 +30,11 @@ class Operating:
 
     status: Status
     ledger: Ledger
+    journal: Journal
     commands: Commands
     where: Where
+    configuration: Callable[[], dict[str, Any]]
+    """Since when the configuration is in force (`loadedAt`), and the problems of a later one."""
 
 
 def build(publish: Publish, operating: Operating, check: probes.Check, largest_body: int) -> App:
@@ -59,6 +62,8 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
     app.include_router(dead_letters.router(operating.ledger, operating.commands))
     app.include_router(pipelines.router(operating.commands))
     app.include_router(where.router(operating.where))
+    app.include_router(replay.router(operating.journal, operating.where, operating.commands))
+    app.include_router(reload.router(operating.commands))
     problems.install(app)
     status = operating.status
     collected = CollectorRegistry()
@@ -68,7 +73,11 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
     )
     def read_status() -> dict[str, Any]:
-        return {"pipelines": status.pipelines(), "journal": status.journal()}
+        return {
+            "pipelines": status.pipelines(),
+            "journal": status.journal(),
+            "configuration": operating.configuration(),
+        }
 
     @app.get("/metrics", tags=["operate"], summary="Prometheus metrics")
     def read_metrics() -> Response:

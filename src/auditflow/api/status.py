@@ -57,6 +57,7 @@ class Status:
             "attempts": account.attempts,
             "possibleDuplicates": account.duplicates,
             "lastError": condition.get("lastError"),
+            "warning": condition.get("warning") or None,
         }
 
     def _age(self, sequence: int) -> float:

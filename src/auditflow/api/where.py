@@ -41,7 +41,8 @@ class Where:
     ) -> None:
         self._journal = journal
         self._ledger = ledger
-        self._pipelines = {pipeline.name: pipeline for pipeline in pipelines}
+        self.pipelines = pipelines
+        """As they are configured now."""
         self._retention = retention
         self._clock = clock
         self._blocks: deque[Block] = deque(maxlen=KEPT_BLOCKS)
@@ -108,7 +109,7 @@ class Where:
         }
 
     def _filtered(self, account: Account, sequence: int, event: bytes | None) -> State:
-        config = self._pipelines.get(account.pipeline)
+        config = next((each for each in self.pipelines if each.name == account.pipeline), None)
         reason = why_filtered(event, config.condition, config.sample) if event and config else None
         if reason is not None:
             return {"state": "filtered", "reason": reason}

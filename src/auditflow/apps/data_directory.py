@@ -22,6 +22,7 @@ class DataDirectory:
         self.journal = path / "journal.sqlite"
         self.ledger = path / "ledger.sqlite"
         self.commands = path / "commands"
+        self.config = path / "config"
 
     def prepare(self) -> None:
         """Create the directory, for its owner only, and check that it can be written.

@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
 from auditflow.apps.data_directory import DataDirectory
-from auditflow.apps.lifecycle import stop_requested
+from auditflow.apps.housekeeping import Housekeeping
+from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator import Operator
+from auditflow.apps.reload import Change, Reload
 from auditflow.apps.server import Server
 from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
 from auditflow.config import Config, PipelineConfig, SinkChoice
-from auditflow.journal import Account, Ledger
+from auditflow.journal import Account, Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
@@ -25,17 +25,20 @@ from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.recorder import Recorder
 from auditflow.pipelines.tail import Tail
 from auditflow.plugins import Catalogue
-
-FORGET_SECONDS: Final = 10.0
+from auditflow.sinks._base import Outcome
 
 _log = logging.getLogger(__name__)
 
 
 async def run(
-    config: Config, catalogue: Catalogue, directory: DataDirectory, listener: socket.socket
+    config: Config,
+    catalogue: Catalogue,
+    directory: DataDirectory,
+    listener: socket.socket,
+    reload: Callable[[Change], Reload],
 ) -> None:
     """Deliver until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
-    stopping = stop_requested()
+    stopping, reload_wanted = stop_requested(), reload_requested()
     journal = SqliteJournal.reader(directory.journal)
     ledger = SqliteLedger(directory.ledger)
     enabled = [pipeline for pipeline in config.pipelines if pipeline.enabled]
@@ -44,14 +47,16 @@ async def run(
     service = build(SinkService(catalogue, sinks), lambda: "", config.server.max_request_bytes)
     server = Server(service, config.server.shutdown_timeout)
     delivery = Delivery(enabled, catalogue, Tail(journal), ledger)
-    operator = Operator(Commands(directory.commands), ledger, delivery.heed)
+    reloading = reload(partial(_change, delivery, journal, ledger))
+    operator = Operator(Commands(directory.commands), journal, ledger, delivery.heed, reloading.reload)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run_on(listener))
             tasks.create_task(delivery.run(stopping, config.server.shutdown_timeout))
             aside = [
                 tasks.create_task(operator.run()),
-                tasks.create_task(_forget(ledger, config.journal.retention)),
+                tasks.create_task(Housekeeping(ledger, lambda: reloading.config, delivery.limits).run()),
+                tasks.create_task(reloading.watch(reload_wanted)),
             ]
             _log.info("sink service at http://%s:%s", *listener.getsockname()[:2])
             await stopping.wait()
@@ -64,11 +69,25 @@ async def run(
         journal.close()
 
 
-async def _forget(ledger: Ledger, retention: float) -> None:
-    """Drop receipts, now and again, when the journal drops the blocks of their time."""
-    while True:
-        await asyncio.to_thread(ledger.forget_receipts, int((time.time() - retention) * 1000))
-        await asyncio.sleep(FORGET_SECONDS)
+async def _change(
+    delivery: Delivery,
+    journal: Journal,
+    ledger: Ledger,
+    pipelines: Sequence[PipelineConfig],
+    catalogue: Catalogue,
+) -> list[str]:
+    """Let delivery go on with these pipelines. Those that are gone stay in the ledger until all the rest is done."""
+    names = [pipeline.name for pipeline in pipelines]
+    old = [account.pipeline for account in ledger.accounts() if account.active]
+    extent = journal.head(), journal.oldest()
+    await asyncio.to_thread(ledger.register, list(dict.fromkeys(old + names)), *extent)
+    try:
+        changed = await delivery.change(pipelines, catalogue)
+    except BaseException:
+        await asyncio.to_thread(ledger.register, old, *extent)
+        raise
+    await asyncio.to_thread(ledger.register, names, *extent)
+    return changed
 
 
 class Delivery:
@@ -88,6 +107,11 @@ class Delivery:
         for account in accounts:
             if work := self._work.get(account.pipeline):
                 work.heed(account)
+
+    def limits(self, pipeline: str, full: Outcome | None, warning: str) -> None:
+        """Keep of a pipeline whether its dead letters are too many, and the warning before they are."""
+        if work := self._work.get(pipeline):
+            work.record.limits(full, warning)
 
     async def change(self, pipelines: Sequence[PipelineConfig], catalogue: Catalogue) -> list[str]:
         """Go on with these pipelines, which the ledger knows; give the names of those that have changed.

@@ -6,15 +6,18 @@ import asyncio
 import logging
 import socket
 import time
+from contextlib import suppress
 from typing import Final
 
 from auditflow.api import ingest_app
 from auditflow.api.status import Status
 from auditflow.api.where import Where
 from auditflow.apps.data_directory import DataDirectory
-from auditflow.apps.lifecycle import stop_requested
+from auditflow.apps.in_force import ConfigFile, InForce
+from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.server import Server
 from auditflow.config import Config
+from auditflow.errors import AuditFlowError
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal, Ledger, recovery
@@ -23,32 +26,42 @@ from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
 
 EVICT_SECONDS: Final = 2.0
+FOLLOW_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
 
-async def run(config: Config, directory: DataDirectory, listener: socket.socket) -> None:
+async def run(config: Config, directory: DataDirectory, listener: socket.socket, file: ConfigFile) -> None:
     """Serve until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
     stopping = stop_requested()
+    reload_requested()  # delivery does it; a hang-up must not end this process
     journal, ledger = _open(config, directory)
     publish = Publish(journal, _limits(config))
+    where = Where(journal, ledger, config.pipelines, retention=config.journal.retention)
+    in_force = InForce(directory.config)
     operating = ingest_app.Operating(
         Status(journal, ledger, time.time),
         ledger,
+        journal,
         Commands(directory.commands),
-        Where(journal, ledger, config.pipelines, retention=config.journal.retention),
+        where,
+        in_force.state,
     )
     app = ingest_app.build(publish, operating, publish.unavailable, config.server.max_request_bytes)
     server = Server(app, config.server.shutdown_timeout)
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
-            evicting = tasks.create_task(_look_after(directory, journal, ledger))
+            aside = [
+                tasks.create_task(_look_after(directory, journal, ledger)),
+                tasks.create_task(_follow(file, in_force, where)),
+            ]
             _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
             await stopping.wait()
             server.stop()
             await serving
-            evicting.cancel()
+            for task in aside:
+                task.cancel()
     finally:
         journal.close()
         ledger.close()
@@ -75,6 +88,18 @@ def _limits(config: Config) -> Limits:
         event_bytes=config.server.max_event_bytes,
         request_events=config.server.max_request_events,
     )
+
+
+async def _follow(file: ConfigFile, in_force: InForce, where: Where) -> None:
+    """Know the pipelines that delivery has put in force."""
+    known = in_force.text()
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        text = in_force.text()
+        if text != known and text is not None:
+            with suppress(AuditFlowError):  # it was good when it was put in force; plugins may be gone since
+                where.pipelines = (await asyncio.to_thread(file.load, text))[0].pipelines
+            known = text
 
 
 async def _look_after(directory: DataDirectory, journal: Journal, ledger: Ledger) -> None:

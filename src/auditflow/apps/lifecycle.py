@@ -34,6 +34,13 @@ def stop_requested() -> asyncio.Event:
     return stopping
 
 
+def reload_requested() -> asyncio.Event:
+    """Give an event that is set on SIGHUP."""
+    wanted = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, wanted.set)
+    return wanted
+
+
 def _supervisor_gone(loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
     loop.remove_reader(sys.stdin.fileno())
     stopping.set()

@@ -1,14 +1,14 @@
-"""Carries out what operators ask of the delivery process: pausing pipelines, replaying and purging dead letters."""
+"""Carries out what operators ask of the delivery process: pausing, replaying, purging, reloading."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
-from auditflow.errors import CommandRefused
-from auditflow.journal import Account, Ledger, Replay, Selection
+from auditflow.errors import CommandRefused, ConfigError
+from auditflow.journal import Account, Journal, Ledger, Replay, Selection
 from auditflow.journal.commands import Commands, Values
 
 LOOK_SECONDS: Final = 0.1
@@ -17,10 +17,20 @@ LOOK_SECONDS: Final = 0.1
 class Operator:
     """Changes the ledger as commands say, and lets the pipelines know: `changed` gets the accounts after that."""
 
-    def __init__(self, commands: Commands, ledger: Ledger, changed: Callable[[list[Account]], None]) -> None:
+    def __init__(
+        self,
+        commands: Commands,
+        journal: Journal,
+        ledger: Ledger,
+        changed: Callable[[list[Account]], None],
+        reload: Callable[[], Coroutine[Any, Any, list[str]]],
+    ) -> None:
         self._commands = commands
+        self._journal = journal
         self._ledger = ledger
         self._changed = changed
+        self._reload = reload
+        self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
         """Look for commands until cancelled. Raises JournalDamaged."""
@@ -36,6 +46,10 @@ class Operator:
                 return self._pause(values["pipeline"], paused=name == "pause")
             case "replay":
                 return self._replay(_selection(values), Replay(**values["replay"]))
+            case "deliver-again":
+                return self._deliver_again(**values)
+            case "reload":
+                return {"changed": self._reloaded()}
             case "purge":
                 return {"purged": self._ledger.purge(_selection(values))}
         raise CommandRefused(reason=f"there is no command {name!r}", status=400)
@@ -50,6 +64,20 @@ class Operator:
         if deliverer is not None:
             self._running(deliverer)
         return {"replayed": self._ledger.replay(selection, replay, int(time.time() * 1000))}
+
+    def _deliver_again(self, pipeline: str, since: int, until: int, asked: str) -> Values:
+        self._running(pipeline)
+        stretch = self._journal.between(since, until)
+        if stretch:
+            self._ledger.deliver_again(pipeline, stretch.start, stretch.stop, asked)
+        return {"pipeline": pipeline, "events": len(stretch)}
+
+    def _reloaded(self) -> list[str]:
+        """Reload on the event loop: commands are carried out beside it."""
+        try:
+            return asyncio.run_coroutine_threadsafe(self._reload(), self._loop).result()
+        except ConfigError as error:
+            raise CommandRefused(reason=f"The configuration stays as it was:\n{error}", status=409) from None
 
     def _running(self, pipeline: str) -> None:
         names = [account.pipeline for account in self._ledger.accounts() if account.active]

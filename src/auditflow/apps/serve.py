@@ -8,15 +8,19 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
 from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, may_begin
+from auditflow.apps.reload import Reload
 from auditflow.apps.server import adopt, bind
 from auditflow.apps.supervisor import KILL_SECONDS, Role, supervise
 from auditflow.config import Config
-from auditflow.errors import AuditFlowError, JournalDamaged
+from auditflow.errors import AuditFlowError, JournalDamaged, JournalUnavailable
+from auditflow.journal.commands import Commands
 from auditflow.plugins import Catalogue
 
 RoleName = Literal["all", "ingest", "delivery"]
@@ -27,13 +31,19 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What `serve` was asked for: the configuration, with what the command line says in place of it."""
+    """What `serve` was asked for."""
 
     config: Config
+    """The file's configuration, with what the command line says in place of it."""
     catalogue: Catalogue
     data_dir: Path | None
     command: list[str]
     """Command line that starts this again; a role is chosen by adding ``--role NAME``."""
+    file: ConfigFile
+    text: bytes
+    """The file's content."""
+    written: Config
+    """The configuration as the file has it."""
 
     @property
     def directory(self) -> DataDirectory:
@@ -47,23 +57,37 @@ def serve(start: Start, role: RoleName) -> int:
     directory.prepare()
     if role == "all":
         return _serve_all(start, directory)
-    if not os.environ.get(SUPERVISED):  # else the supervisor has locked it for us
+    if not os.environ.get(SUPERVISED):  # else the supervisor has done so for us
         directory.lock(role)
+        if role == "delivery":
+            _put_in_force(start, directory)
     if role == "ingest":
         from auditflow.apps import ingest
 
         listener = _listener(start.config.server.host, start.config.server.port, "--port")
-        return _run(lambda: ingest.run(start.config, directory, listener))
+        return _run(lambda: ingest.run(start.config, directory, listener, start.file))
     from auditflow.apps import delivery
 
     listener = _listener(start.config.server.sink_host, start.config.server.sink_port, "--sink-port")
-    return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener))
+    reload = partial(Reload, start.file, InForce(directory.config), start.written)
+    return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener, reload))
+
+
+def _put_in_force(start: Start, directory: DataDirectory) -> None:
+    """Keep what the roles start from. A full disk is no reason not to start: then they read the file itself."""
+    try:
+        InForce(directory.config).keep(start.text)
+    except JournalUnavailable as error:
+        _log.warning("%s", error.explained())
+    else:
+        os.environ[IN_FORCE] = str(InForce(directory.config).copy)
 
 
 def _serve_all(start: Start, directory: DataDirectory) -> int:
     server = start.config.server
     finishing = server.shutdown_timeout + KILL_SECONDS
     locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
+    _put_in_force(start, directory)
     listeners = {
         "ingest": bind(server.host, server.port, "--port"),
         "delivery": bind(server.sink_host, server.sink_port, "--sink-port"),
@@ -71,7 +95,10 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     ingest, delivery = (
         Role(name, [*start.command, "--role", name], listeners[name], locks[name]) for name in locks
     )
-    return _run(lambda: supervise(ingest, delivery, server.shutdown_timeout))
+    commands = Commands(directory.commands)
+    return _run(
+        lambda: supervise(ingest, delivery, server.shutdown_timeout, lambda: commands.leave("reload"))
+    )
 
 
 def _listener(host: str, port: int, flag: str) -> socket.socket:

@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import logging
 import os
+import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from auditflow.apps.lifecycle import EXIT_DAMAGED, GO, LISTENER, SUPERVISED, stop_requested
+from auditflow.errors import AuditFlowError
 
 STABLE_SECONDS: Final = 30.0
 """A role that has run this long starts again at once when it ends; a shorter one waits, longer each time."""
@@ -75,14 +77,17 @@ class Role:
         return 0.0 if stable else min(PAUSE_CAP_SECONDS, 0.1 * 2**self.failures)
 
 
-async def supervise(ingest: Role, delivery: Role, shutdown_seconds: float) -> int:
-    """Run both roles until a signal; give the exit status.
+async def supervise(
+    ingest: Role, delivery: Role, shutdown_seconds: float, hung_up: Callable[[], object]
+) -> int:
+    """Run both roles until a signal; give the exit status. `hung_up` is called on SIGHUP.
 
     Delivery begins when ingest is ready, because ingest mends the data directory and enters the pipelines in
     the ledger. When a role finds the directory damaged, or is killed while it starts, both begin anew. A role
     that cannot start at all has said why: then everything ends with its status.
     """
     stopping = stop_requested()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _hung_up, hung_up)
     roles = (ingest, delivery)
     while True:
         status = await _start(roles, stopping)
@@ -103,6 +108,13 @@ async def supervise(ingest: Role, delivery: Role, shutdown_seconds: float) -> in
             TimeoutError
         ):  # not at once, should the damage or the kill come back each time
             await asyncio.wait_for(stopping.wait(), ingest.pause())
+
+
+def _hung_up(do: Callable[[], object]) -> None:
+    try:
+        do()
+    except AuditFlowError as error:
+        _log.error("%s", error.explained())
 
 
 async def _start(roles: Sequence[Role], stopping: asyncio.Event) -> int | None:

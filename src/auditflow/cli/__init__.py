@@ -21,6 +21,8 @@ COMMANDS: Final = (
     "where",
     "pause",
     "resume",
+    "replay",
+    "reload",
     "check",
     "explain",
     "doctor",

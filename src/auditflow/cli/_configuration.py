@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
 def load(file: Path, plugins: Path | None) -> tuple["Config", "Catalogue"]:
     """Read the configuration and its plugins, as `serve` does. Raises ConfigError."""
-    from auditflow import config
-    from auditflow.plugins import discover
+    from auditflow.apps.in_force import ConfigFile
 
-    loaded = config.load(file, os.environ, discover(plugins) if plugins else None)
-    return loaded, discover(plugins or loaded.plugins.directory)
+    return ConfigFile(file, plugins).load(None)
 
 
 def deliveries(config: "Config") -> list["Delivery"]:

@@ -1,5 +1,6 @@
 """``auditflow serve``: accept, keep, decide, deliver."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -78,16 +79,19 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run AuditFlow: publishing on port 8080, delivery, and the sink service on port 8082."""
+    from auditflow.apps.in_force import IN_FORCE, ConfigFile
     from auditflow.apps.serve import Start, serve
-    from auditflow.cli._configuration import load
     from auditflow.telemetry import logs
 
     logs.configure(log_level.value, log_format.value, "serve" if role is RoleChoice.ALL else role.value)
-    loaded, catalogue = load(config, plugins)
+    file = ConfigFile(config, plugins)
+    text = Path(os.environ[IN_FORCE]).read_bytes() if IN_FORCE in os.environ else file.read()
+    loaded, catalogue = file.load(text)
     given = {"host": host, "port": port, "sink_host": sink_host, "sink_port": sink_port}
     server = loaded.server.model_copy(
         update={name: value for name, value in given.items() if value is not None}
     )
     command = [sys.executable, "-m", "auditflow", *sys.argv[1:]]
-    start = Start(loaded.model_copy(update={"server": server}), catalogue, data_dir, command)
+    in_place = loaded.model_copy(update={"server": server})
+    start = Start(in_place, catalogue, data_dir, command, file, text or b"", loaded)
     raise typer.Exit(serve(start, role.value))

@@ -1,6 +1,7 @@
 """``auditflow status``: what became of the events, per pipeline."""
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -89,8 +90,24 @@ def render(status: dict[str, Any]) -> Any:
             troubles.append(Text(f"\n{row['name']}: {error['code']}: {error['message']}", color))
             if error["hint"]:
                 troubles.append(Padding.indent(Text(f"hint: {error['hint']}"), 2))
+        if row["warning"]:
+            troubles.append(Text(f"\n{row['name']}: {row['warning']}", "yellow"))
     incidents = [Text(f"\njournal: {incident}", "red") for incident in status["journal"]["incidents"]]
-    return Group(table, *troubles, *incidents)
+    return Group(table, *troubles, *incidents, *_refused(status))
+
+
+def _refused(status: dict[str, Any]) -> Iterator[Any]:
+    """Say what keeps a changed configuration from being put in force."""
+    from rich.text import Text
+
+    problems = status.get("configuration", {}).get("problems", [])
+    if problems:
+        yield Text("\nthe configuration file has changed and is not in force:", "red")
+    for each in problems:
+        place = f"{each['file']}:{each['line']}:{each['column']}: " + (each["path"] and f"{each['path']}: ")
+        yield Text(f"{place}{each['message']}", "red")
+        if each["hint"]:
+            yield Text(f"  hint: {each['hint']}")
 
 
 def readable_age(seconds: float) -> str:

@@ -77,10 +77,13 @@ def path_text(where: Where) -> str:
     return text.removeprefix(".")
 
 
-def read(file: Path, environ: Mapping[str, str]) -> Document:
-    """Read a file and fill in its variables. Never raises for what the file holds: see `problems`."""
+def read(file: Path, environ: Mapping[str, str], content: bytes | None = None) -> Document:
+    """Read a file, or its content if that is given, and fill in its variables.
+
+    Never raises for what the file holds: see `problems`.
+    """
     document = Document(file)
-    root = _compose(document)
+    root = _compose(document, content)
     if root is not None:
         try:
             document.data = _Reader(document, environ).value(root, ())
@@ -89,9 +92,9 @@ def read(file: Path, environ: Mapping[str, str]) -> Document:
     return document
 
 
-def _compose(document: Document) -> yaml.Node | None:
+def _compose(document: Document, content: bytes | None) -> yaml.Node | None:
     try:
-        text = document.file.read_bytes().decode()
+        text = (document.file.read_bytes() if content is None else content).decode()
         _refuse_depth(text)
         root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except OSError as error:

@@ -19,15 +19,20 @@ _PIECE = 6
 
 
 def load(
-    paths: Path | Sequence[Path], environ: Mapping[str, str], catalogue: Catalogue | None = None
+    paths: Path | Sequence[Path],
+    environ: Mapping[str, str],
+    catalogue: Catalogue | None = None,
+    texts: Mapping[Path, bytes] | None = None,
 ) -> Config:
     """Read one configuration from one file or several; needs no network and no credentials.
+
+    `texts` gives the content of files that are not to be read themselves.
 
     Several files add up: pipelines of all, every other section from one. Without a catalogue, plugins are
     discovered in `plugins.directory`. Raises ConfigError with all problems of all files.
     """
     files = [paths] if isinstance(paths, Path) else list(paths)
-    documents = [read(file, environ) for file in files]
+    documents = [read(file, environ, (texts or {}).get(file)) for file in files]
     problems = [problem for document in documents for problem in document.problems]
     catalogue = catalogue or _discovered(documents, problems)
     parts = [_validated(document, catalogue, problems) for document in documents if document.data is not None]

@@ -146,6 +146,15 @@ class JournalConfig(Settings):
     """How long an event id is remembered, to recognise a repeat."""
 
 
+class DeadLettersConfig(Settings):
+    """How many dead letters are kept, and how long. Status warns when four fifths are reached."""
+
+    max_count: Annotated[int, Positive] = 1_000_000
+    """Dead letters of one pipeline at which it stops taking events, until some are replayed or purged."""
+    max_age: Annotated[Duration, Positive] | None = None
+    """Age, since the last failure, at which a dead letter is deleted; without it, none ever is."""
+
+
 class ServerConfig(Settings):
     """Where AuditFlow listens, and how much it takes at once."""
 
@@ -188,6 +197,8 @@ class Config(Settings):
     """What happens to events: each pipeline gets every one of them."""
     journal: JournalConfig = JournalConfig()
     """Where accepted events are kept, how many and how long."""
+    dead_letters: DeadLettersConfig = DeadLettersConfig()
+    """How many dead letters are kept, and how long."""
     server: ServerConfig = ServerConfig()
     """Where AuditFlow listens, and how much it takes at once."""
     plugins: PluginsConfig = PluginsConfig()

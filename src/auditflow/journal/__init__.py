@@ -350,6 +350,13 @@ class Ledger(ABC):
         """Count letters by pipeline and code."""
 
     @abstractmethod
+    def letter_extents(self) -> dict[str, tuple[int, int]]:
+        """Give, for each pipeline with letters, the number of events in them and the earliest last failure.
+
+        The latter is Unix time in milliseconds.
+        """
+
+    @abstractmethod
     def letter_of(self, pipeline: str, sequence: int) -> Letter | None:
         """Give the dead letter that holds an event of a pipeline, if there is one."""
 

@@ -47,7 +47,7 @@ class Commands:
 
         Raises CommandRefused with the delivery process's reason, CommandWaits when it does not answer in time.
         """
-        path = self._leave(name, values)
+        path = self.leave(name, **values)
         answer = path.with_suffix(".answer")
         deadline = time.monotonic() + ANSWER_SECONDS
         while not answer.exists():
@@ -86,7 +86,8 @@ class Commands:
             self._drop_forgotten()
         return len(waiting)
 
-    def _leave(self, name: str, values: Values) -> Path:
+    def leave(self, name: str, **values: Any) -> Path:
+        """Leave a command for the delivery process; give its file. Raises JournalUnavailable."""
         path = self._folder / f"{uuid_utils.uuid7()}.command"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)

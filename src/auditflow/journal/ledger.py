@@ -91,6 +91,12 @@ class LedgerReader(Ledger):
         with self._read() as connection:
             return letter_rows.groups(connection, selection) if connection else []
 
+    def letter_extents(self) -> dict[str, tuple[int, int]]:
+        """Give, for each pipeline with letters, the number of events in them and the earliest last failure."""
+        with self._read() as connection:
+            rows = run(connection, SQL.letter_extents) if connection else []
+        return {pipeline: (events, earliest) for pipeline, events, earliest in rows}
+
     def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[Letter]:
         """Give letters that the pipeline is to deliver anew by ascending id, beginning above `after`."""
         with self._read() as connection:

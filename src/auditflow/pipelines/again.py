@@ -81,6 +81,10 @@ class LaneRecord(Record):
         self._stretch = stretch
         self.on_debt = of.on_debt
 
+    def held(self) -> bool:
+        """Tell whether no more events are to be taken."""
+        return self._of.held()
+
     def trouble(self, key: object, trouble: Outcome | None) -> None:
         """Keep what hinders one part of the work now, or that nothing does."""
         self._of.trouble(key, trouble)

@@ -63,7 +63,7 @@ class Intake:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 blocks = await self._source.next(self._cursor, self._gate)
-        while not self._record.writable():
+        while not self._record.writable() or self._record.held():
             await self._gate.wait(POLL_SECONDS)
         return blocks
 

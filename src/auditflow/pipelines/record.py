@@ -36,16 +36,28 @@ class Record:
         self._recorder = recorder
         self._clock = clock
         self._lane = lane
-        self._shown: tuple[str, str] | None = None
+        self._shown: tuple[str, str, str] | None = None
         self._last_error: dict[str, object] | None = None
         self._troubles: dict[object, Outcome] = {}
         self._aside: Outcome | None = None
+        self._held = False
+        self._warning = ""
         self.on_debt: Callable[[], None] = lambda: None
         """Called when events have gone to the fallback that the first destination is to get, too."""
 
     def writable(self) -> bool:
         """Tell whether outcomes can be recorded. Raises what keeps them from it for good."""
         return self._recorder.writable()
+
+    def held(self) -> bool:
+        """Tell whether no more events are to be taken: its dead letters are too many."""
+        return self._held
+
+    def limits(self, full: Outcome | None, warning: str) -> None:
+        """Keep whether its dead letters are too many, and what is to be said before they are."""
+        self._held = full is not None
+        self._warning = warning
+        self.trouble(self.limits, full)
 
     def behind(self) -> bool:
         """Tell whether something that has happened is not in the ledger yet."""
@@ -181,10 +193,12 @@ class Record:
             self._last_error = {
                 "code": trouble.code, "message": printable(trouble.reason), "hint": trouble.hint, "at": self.now(),
             }  # fmt: skip
-        shown = (state, trouble.code if trouble else "")
+        shown = (state, trouble.code if trouble else "", self._warning)
         if shown != self._shown:
             self._shown = shown
-            condition = {"state": state, "since": self.now(), "lastError": self._last_error}
+            condition = {
+                "state": state, "since": self.now(), "lastError": self._last_error, "warning": self._warning,
+            }  # fmt: skip
             self._recorder.note(self.pipeline, msgspec.json.encode(condition).decode())
 
     def _add(self, update: Update) -> None:

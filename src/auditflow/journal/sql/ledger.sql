@@ -70,6 +70,9 @@ CREATE INDEX letter_target ON letter (target, id) WHERE target <> ''
 -- name: create_sequence_index
 CREATE INDEX letter_sequence ON letter (pipeline, sequence)
 
+-- name: create_extent_index
+CREATE INDEX letter_extent ON letter (pipeline, last_failed, count)
+
 -- name: create_receipt
 -- "members" tells which of the numbers from first to last, see `receipts`; they stay as long as blocks do.
 -- "owed" is how many of the events are at the fallback and have still to go to the first destination.
@@ -164,6 +167,9 @@ SELECT {letter_columns} FROM letter WHERE {chosen} AND id > :after ORDER BY id L
 -- name: letter_groups
 SELECT pipeline, code, count(*), sum(count), min(first_failed), max(last_failed)
 FROM letter WHERE {chosen} GROUP BY pipeline, code ORDER BY pipeline, code
+
+-- name: letter_extents
+SELECT pipeline, sum(count), min(last_failed) FROM letter GROUP BY pipeline
 
 -- name: replayable
 -- Dead, with an event to deliver, and with a pipeline that runs.

@@ -1,0 +1,102 @@
+"""Replay over HTTP: what the journal still retains of a time goes to a pipeline once more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+from uuid import uuid4
+
+from fastapi import APIRouter, HTTPException
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from auditflow.api.times import rfc3339
+from auditflow.api.where import Where
+from auditflow.config import PipelineConfig
+from auditflow.journal import Journal
+from auditflow.journal.commands import Commands
+from auditflow.pipelines.condition import compile_condition
+from auditflow.pipelines.decide import Decide
+from auditflow.pipelines.sample import keeps
+
+COUNT_SECONDS: Final = 5.0
+"""A dry run looks at events for so long; what a pipeline takes of the rest it does not say."""
+READ_BYTES: Final = 8 * 2**20
+
+
+class Replay(BaseModel):
+    """Which events, and what is to take them."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    pipeline: str = Field(min_length=1)
+    since: AwareDatetime
+    """Accepted at or after this time."""
+    until: AwareDatetime | None = None
+    """Accepted before this time; now if absent."""
+    dry_run: bool = Field(default=False, alias="dryRun")
+    """Say how many, and do nothing."""
+
+
+def router(journal: Journal, where: Where, commands: Commands) -> APIRouter:
+    """Build the call that replays from the journal. `where` knows the pipelines."""
+    routes = APIRouter(prefix="/api/v1", tags=["operate"])
+
+    @routes.post("/replay", summary="Deliver to a pipeline, once more, what the journal retains of a time")
+    async def replay(order: Replay) -> dict[str, Any]:
+        since, until = _milliseconds(order)
+        config = _pipeline(where, order.pipeline)
+        stretch = journal.between(since, until)
+        if not stretch:
+            raise HTTPException(409, _nothing(journal))
+        answer: dict[str, Any] = {"pipeline": order.pipeline, "events": len(stretch)}
+        if order.dry_run:
+            return answer | await asyncio.to_thread(_counted, journal, stretch, config)
+        asked = str(uuid4())
+        values = {"pipeline": order.pipeline, "since": since, "until": until, "asked": asked}
+        return answer | await commands.ask("deliver-again", **values)
+
+    return routes
+
+
+def _milliseconds(order: Replay) -> tuple[int, int]:
+    since = int(order.since.timestamp() * 1000)
+    until = int((order.until.timestamp() if order.until else time.time() + 1) * 1000)
+    if until <= since:
+        raise HTTPException(400, "until: it has to be after since")
+    return since, until
+
+
+def _pipeline(where: Where, name: str) -> PipelineConfig:
+    running = [each for each in where.pipelines if each.enabled]
+    for each in running:
+        if each.name == name:
+            return each
+    known = ", ".join(each.name for each in running) or "none"
+    raise HTTPException(404, f"No pipeline named {name!r} runs; those that do: {known}")
+
+
+def _nothing(journal: Journal) -> str:
+    oldest = journal.appended_at(journal.oldest())
+    if oldest is None:
+        return "The journal retains no event; journal.retention says how long it keeps them"
+    return f"The journal retains no event of that time; its oldest was accepted at {rfc3339(oldest)}"
+
+
+def _counted(journal: Journal, stretch: range, config: PipelineConfig) -> dict[str, int]:
+    """Count what condition and sampling take; `looked` is how many events that is of."""
+    condition = compile_condition(config.condition) if config.condition else None
+    decide = Decide(condition, keeps(config.sample) if config.sample < 1 else None)
+    if decide.trivial:
+        return {"looked": len(stretch), "matching": len(stretch)}
+    deadline = time.monotonic() + COUNT_SECONDS
+    at, matching = stretch.start, 0
+    while at < stretch.stop and time.monotonic() < deadline:
+        blocks = journal.read(at, READ_BYTES)
+        if not blocks:
+            break
+        for block in blocks:
+            events = block.events[: max(0, stretch.stop - block.first)]
+            matching += len(decide(range(block.first, block.first + len(events)), events).events)
+        at = min(blocks[-1].end, stretch.stop)
+    return {"looked": at - stretch.start, "matching": matching}

@@ -1,0 +1,97 @@
+"""Puts a changed configuration in force without a restart: whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+from auditflow.apps.in_force import ConfigFile, InForce
+from auditflow.config import Config, PipelineConfig
+from auditflow.config.document import read
+from auditflow.errors import AuditFlowError, ConfigError, Problem
+from auditflow.plugins import Catalogue
+
+LOOK_SECONDS: Final = 1.0
+"""How often the file is looked at; a change counts when it has stood still for so long."""
+
+FIXED: Final = ("server", "journal", "plugins")
+"""Sections that only a restart puts in force."""
+
+NOT_NOW: Final = "cannot change while AuditFlow runs", "restart AuditFlow, or take this change back"
+
+_log = logging.getLogger(__name__)
+
+Change = Callable[[Sequence[PipelineConfig], Catalogue], Awaitable[list[str]]]
+"""Goes on with other pipelines; gives the names of those that have changed, or raises and changes nothing."""
+
+
+class Reload:
+    """Looks after one file."""
+
+    def __init__(self, file: ConfigFile, in_force: InForce, config: Config, change: Change) -> None:
+        self._file = file
+        self._in_force = in_force
+        self.config = config
+        """What the file said when it was last put in force."""
+        self._change = change
+        self._busy = asyncio.Lock()
+        self._seen = self._stamp() if file.read() == in_force.text() else None
+
+    async def watch(self, wanted: asyncio.Event) -> None:
+        """Reload when the file has changed, or when somebody wants it, until cancelled."""
+        before = self._stamp()
+        while True:
+            stamp = self._stamp()
+            if wanted.is_set() or (stamp != self._seen and stamp == before):
+                wanted.clear()
+                await self._logged()
+            before = stamp
+            try:
+                await asyncio.wait_for(wanted.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def reload(self) -> list[str]:
+        """Put the file as it is now in force; give the names of the pipelines that have changed by it.
+
+        Raises ConfigError, or what else keeps it from being put in force; then the old one stays so.
+        """
+        async with self._busy:
+            self._seen = self._stamp()
+            try:
+                return await self._reload()
+            except ConfigError as error:
+                self._in_force.refuse(error.problems)
+                raise
+            except AuditFlowError as error:
+                self._in_force.refuse([Problem(str(self._file.path), 1, 1, "", str(error), error.hint)])
+                raise
+
+    async def _reload(self) -> list[str]:
+        text = self._file.read()
+        loaded, catalogue = await asyncio.to_thread(self._file.load, text)
+        if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
+            document = read(self._file.path, os.environ, text)
+            raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
+        changed = await self._change([each for each in loaded.pipelines if each.enabled], catalogue)
+        self.config = loaded
+        self._in_force.keep(text or b"")
+        return changed
+
+    async def _logged(self) -> None:
+        try:
+            changed = await self.reload()
+        except AuditFlowError as error:
+            _log.error("the configuration stays as it was: %s", error.explained())
+        else:
+            _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._file.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino
