@@ -15,7 +15,7 @@ from pathlib import Path
 
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
-from .schedule import Fault
+from .schedule import BROKEN, Fault
 from .shim import FSYNC, JUMP, Shim
 
 PIPELINES = """\
@@ -24,6 +24,16 @@ pipelines:
     sink:
       name: aws_cloudwatch_sink
       properties: {log-group: /torture/plain, log-stream: events, flush-interval: 100ms}
+    delivery: {max-in-flight: IN_FLIGHT}
+  - name: spare
+    sink:
+      name: aws_cloudwatch_sink
+      properties: {log-group: /torture/spare, log-stream: events, flush-interval: 100ms}
+      fallback:
+        name: aws_cloudwatch_sink
+        properties: {log-group: /torture/fallback, log-stream: events, flush-interval: 100ms}
+        backfill: true
+    delivery: {fallback-after: 1s, max-in-flight: IN_FLIGHT}
   - name: sampled
     condition: {rules: [{field: extra.n, operator: lt, value: 50}]}
     sample: 0.5
@@ -35,7 +45,7 @@ pipelines:
       name: aws_cloudwatch_sink
       properties: {log-group: /torture/tenants, log-stream: "{{ tenantId:-none }}", flush-interval: 100ms}
 """
-NAMES = ("plain", "sampled", "tenants")
+NAMES = ("plain", "spare", "sampled", "tenants")
 END_SECONDS = 45.0
 """A role whose supervisor died has this long: shutdown-timeout (25 s), a margin, and a noisy machine."""
 
@@ -52,8 +62,8 @@ class Machine:
         """Unix times at which the delivery role died or was made to."""
         self.struck: Counter[str] = Counter()
         self._cloud, self._shim = cloud, shim
-        config = folder / "auditflow.yaml"
-        config.write_text(PIPELINES)
+        self._config = config = folder / "auditflow.yaml"
+        self._configure(4)
         self._command = [
             sys.executable, "-m", "auditflow", "serve", "--config", str(config), "--data-dir", str(self.data),
             "--port", str(port), "--sink-port", str(port + 1),
@@ -65,6 +75,12 @@ class Machine:
         self._wanted.set()
         self._keeper = threading.Thread(target=self._keep)
         self._undo: list[tuple[float, Fault, object]] = []
+
+    def _configure(self, in_flight: object) -> None:
+        """Write the file, which serve watches: whole, as an editor or Kubernetes does."""
+        draft = self._config.with_suffix(".draft")
+        draft.write_text(PIPELINES.replace("IN_FLIGHT", str(in_flight)))
+        draft.rename(self._config)
 
     def start(self) -> None:
         self._keeper.start()
@@ -129,6 +145,9 @@ class Machine:
             return self._cloud.fault(which, rate=fault.amount, seconds=fault.seconds)
         if what == "disk":
             return fill(self.data / "filling")
+        if what == "reload":  # or a file that is broken until the fault ends
+            self._configure("many" if fault.amount == BROKEN else 1 + len(self._undo))
+            return self._config
         place, value = (JUMP, fault.amount) if what == "clock" else (FSYNC, fault.amount * 1000)
         self._shim.set(place, int(value))
         return place
@@ -169,6 +188,8 @@ class Machine:
             self.struck[f"{fault.kind}: requests"] += held.hits
         elif what == "disk":
             held.unlink(missing_ok=True)
+        elif what == "reload":
+            self._configure(4)
         else:
             self._shim.set(held, 0)
 

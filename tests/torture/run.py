@@ -132,7 +132,7 @@ def _show(*lines: object) -> None:
 
 def _settled(watcher: Watcher) -> bool:
     rows = watcher.status()
-    return bool(rows) and all(row["pending"] == 0 for row in rows.values())
+    return bool(rows) and all(row["pending"] == row["backfilling"] == 0 for row in rows.values())
 
 
 def wait(condition: Callable[[], object], seconds: float) -> float | None:

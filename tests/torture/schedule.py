@@ -9,8 +9,10 @@ ROLES = ("ingest", "delivery")
 CLOUD = ("throttle", "unavailable", "internal", "reset", "reset-after", "hang", "drip", "deny", "garbage")
 KINDS = (
     "kill ingest", "kill delivery", "kill serve", "stop ingest", "stop delivery", "stop serve",
-    "disk full", "fsync error", "clock jump", *(f"cloud {kind}" for kind in CLOUD),
+    "disk full", "fsync error", "clock jump", "reload", *(f"cloud {kind}" for kind in CLOUD),
 )  # fmt: skip
+BROKEN = 0.1
+"""Amount of a reload whose file is broken."""
 JUMPS = (-3600, -300, -10, 10, 300, 3600)
 """Seconds. More than two hours ahead or days back, CloudWatch itself refuses the events."""
 
