@@ -1,0 +1,131 @@
+"""A changed file is put in force whole or not at all; what is wrong with it is noted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from auditflow.apps import reload as module
+from auditflow.apps.in_force import ConfigFile, InForce
+from auditflow.apps.reload import Reload
+from auditflow.errors import ConfigError, MissingExtra
+
+PIPELINE = "pipelines: [{name: %s, sink: {name: logging_sink}}]\n"
+OFF = "pipelines: [{name: a, enabled: false, sink: {name: logging_sink}}]\n"
+
+
+class World:
+    """A file, what of it is in force, and what delivery was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "auditflow.yaml"
+        self.path.write_text(PIPELINE % "a")
+        self.in_force = InForce(folder / "config")
+        self.file = ConfigFile(self.path)
+        self.text = self.file.read()
+        self.in_force.keep(self.text)
+        self.told: list[list[str]] = []
+        self.fault: Exception | None = None
+
+    def reload(self) -> Reload:
+        return Reload(self.file, self.in_force, self.file.load(self.text)[0], self.change)
+
+    async def change(self, pipelines, catalogue) -> list[str]:
+        if self.fault:
+            raise self.fault
+        self.told.append([each.name for each in pipelines])
+        return self.told[-1]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - files are looked at, too
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
+    return World(tmp_path)
+
+
+async def test_what_the_file_says_now_is_put_in_force(world):
+    reload = world.reload()
+    world.path.write_text(PIPELINE % "b")
+    assert await reload.reload() == ["b"]
+    assert world.in_force.text() == (PIPELINE % "b").encode()
+    assert [each.name for each in reload.config.pipelines] == ["b"]
+
+
+async def test_pipelines_that_are_not_enabled_are_not_delivered_to(world):
+    world.path.write_text(OFF)
+    assert await world.reload().reload() == []
+
+
+@pytest.mark.parametrize("text", ["pipelines: [", PIPELINE % "a" + "pipes: []\n", "", None])
+async def test_a_broken_file_changes_nothing_and_is_noted(world, text):
+    reload = world.reload()
+    world.path.write_text(text) if text is not None else world.path.unlink()
+    with pytest.raises(ConfigError):
+        await reload.reload()
+    assert (world.told, world.in_force.text()) == ([], world.text)
+    assert [each["file"] for each in world.in_force.state()["problems"]] == ["auditflow.yaml"]
+    world.path.write_bytes(world.text)
+    await reload.reload()
+    assert world.in_force.state()["problems"] == []
+
+
+@pytest.mark.parametrize(
+    "section", ["server: {port: 1}", "journal: {retention: 1h}", "server: {max-event-bytes: 1MB}"]
+)
+async def test_what_only_a_restart_changes_is_refused_with_its_place(world, section):
+    world.path.write_text(PIPELINE % "b" + section + "\n")
+    with pytest.raises(ConfigError) as refused:
+        await world.reload().reload()
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.path, problem.hint) == (
+        2, section.partition(":")[0], "restart AuditFlow, or take this change back",
+    )  # fmt: skip
+    assert world.told == []
+
+
+async def test_what_hinders_delivery_changes_nothing_and_is_noted(world):
+    world.fault = MissingExtra(what="x", package="y", extra="z")
+    world.path.write_text(PIPELINE % "b")
+    with pytest.raises(MissingExtra):
+        await world.reload().reload()
+    assert world.in_force.text() == world.text
+    assert "needs the Python package y" in world.in_force.state()["problems"][0]["message"]
+
+
+async def test_a_change_of_the_file_is_seen_once_it_stands_still(world, caplog):
+    caplog.set_level("INFO")
+    watching = asyncio.create_task(world.reload().watch(asyncio.Event()))
+    await asyncio.sleep(0.06)
+    assert world.told == []
+    world.path.write_text(PIPELINE % "b")
+    await world.until(lambda: world.told == [["b"]])
+    world.path.write_text("{")
+    await world.until(lambda: world.in_force.state()["problems"])
+    await asyncio.sleep(0.06)
+    watching.cancel()
+    assert caplog.text.count("the configuration stays as it was") == 1
+
+
+async def test_a_change_from_before_the_start_is_seen_too(world):
+    world.path.write_text(PIPELINE % "b")
+    watching = asyncio.create_task(world.reload().watch(asyncio.Event()))
+    await world.until(lambda: world.told == [["b"]])
+    watching.cancel()
+
+
+async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 3600)
+    wanted = asyncio.Event()
+    watching = asyncio.create_task(world.reload().watch(wanted))
+    await asyncio.sleep(0)
+    wanted.set()
+    await world.until(lambda: world.told == [["a"]])
+    watching.cancel()
