@@ -97,6 +97,22 @@ def test_where_is_my_event_is_answered_as_the_page_says(tmp_path):
 
 
 @pytest.mark.timeout(150)
+def test_reload_and_replay_work_as_the_page_says(tmp_path):
+    page = DOCS / "how-to/reload-and-replay.md"
+    (tmp_path / "auditflow.yaml").write_text("pipelines: [{name: everything, sink: {name: logging_sink}}]\n")
+    start = """auditflow serve &
+for n in 1 2; do
+  curl --retry 30 --retry-connrefused --silent http://127.0.0.1:8080/audit/publish \\
+    -H 'Content-Type: application/json' -d '{"eventType": "a", "sourceSystem": "b"}'
+done
+"""
+    output = run_in_shell("\n".join([start, *blocks(page, "bash")]), tmp_path)
+    assert "loaded again; changed: no pipeline" in output
+    assert "everything takes 2 of the 2 events of that time" in output
+    assert "2 events go to everything; see auditflow status" in output
+
+
+@pytest.mark.timeout(150)
 def test_the_commands_of_the_http_page_work(tmp_path):
     (tmp_path / "auditflow.yaml").write_text("pipelines: []\n")
     commands = "\n".join(
