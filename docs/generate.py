@@ -21,7 +21,16 @@ from auditflow.api.metrics import PipelineCollector
 from auditflow.api.status import Status
 from auditflow.api.where import Where
 from auditflow.cli import COMMANDS, GROUPS, app
-from auditflow.config.model import Config, JournalConfig, PipelineConfig, PluginsConfig, ServerConfig
+from auditflow.config.model import (
+    Config,
+    DeadLettersConfig,
+    FallbackConfig,
+    JournalConfig,
+    PipelineConfig,
+    PluginsConfig,
+    ServerConfig,
+    SinkConfig,
+)
 from auditflow.config.schema import schema
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
@@ -112,8 +121,9 @@ def configuration() -> str:
     """Describe everything `auditflow.yaml` may say."""
     sections: list[tuple[str, type[BaseModel]]] = [
         ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
-        ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].delivery`", DeliveryPolicy),
-        ("`journal`", JournalConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
+        ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
+        ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery`", DeliveryPolicy),
+        ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [
         "# Configuration\n\nThe properties of a sink: `auditflow sinks NAME`, or its page in docs/sinks.\n"
