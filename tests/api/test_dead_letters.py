@@ -207,6 +207,18 @@ async def test_one_letter_is_replayed_edited(client, app, ledger, delivering):
     assert json.loads(letter.event) == edited
 
 
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [({"eventType": 5}, "eventType"), ({"eventTime": "soon"}, "eventTime"), ({"extra": []}, "extra")],
+)
+async def test_an_edited_event_is_checked_like_a_published_one(client, app, ledger, change, field):
+    async with client(app) as ask:
+        answer = await ask.post(f"{PATH}/1/replay", json={"event": EVENT | change})
+    assert answer.status_code == 400
+    assert f"'{field}'" in answer.json()["message"]
+    assert ledger.to_replay("a") == []
+
+
 async def test_what_cannot_be_replayed_says_why(client, app, ledger, delivering):
     async with client(app) as ask, delivering(ledger):
         assert (await ask.post(f"{PATH}/1/replay", json={})).status_code == 200

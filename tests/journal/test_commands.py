@@ -133,13 +133,18 @@ async def test_a_folder_that_cannot_be_written_is_said(tmp_path):
         await Commands(tmp_path / "commands").ask("pause")
 
 
-async def test_an_answer_that_nobody_fetched_is_dropped_in_the_end(commands, tmp_path):
+async def test_an_answer_that_nobody_fetched_and_a_draft_of_a_crash_are_dropped_in_the_end(
+    commands, tmp_path
+):
     folder = tmp_path / "commands"
     folder.mkdir()
     old, young = folder / "1.answer", folder / "2.answer"
     for answer in (old, young):
         answer.write_bytes(b"{}")
-    os.utime(old, (0, 0))
+    abandoned = folder / "3.command.draft"
+    abandoned.write_bytes(b"[")
+    for left in (old, abandoned):
+        os.utime(left, (0, 0))
     await asyncio.gather(commands.ask("pause"), carried_out(commands))
     assert [path.name for path in folder.iterdir()] == ["2.answer"]
 

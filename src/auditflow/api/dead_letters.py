@@ -12,11 +12,15 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from auditflow.api.times import rfc3339
 from auditflow.event import encode, owner_and_id
+from auditflow.ingest.decode import decode
+from auditflow.ingest.limits import Limits
 from auditflow.journal import Ledger, Letter, LetterGroup, Selection
 from auditflow.journal.commands import Commands
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
+NO_LIMITS: Final = Limits(event_bytes=2**62)
+"""Of an edited event: that it was accepted once is what counts."""
 LARGEST_ID: Final = 2**63 - 1
 """Of an integer in SQLite."""
 
@@ -66,7 +70,7 @@ class ReplayOrder(Filter):
 
     to: Name | None = None
     """Pipeline that delivers them; each letter's own if absent."""
-    rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    rate: Annotated[float, Field(ge=0.01, le=1e6)] | None = None
     """Events per second; as fast as the destination takes them if absent."""
 
 
@@ -147,10 +151,12 @@ def _replayable(ledger: Ledger, number: int) -> Letter:
 
 
 def _edited(letter: Letter, event: dict[str, Any]) -> str:
-    """Write the edited event. Raises HTTPException where it is no longer the same tenant's same event."""
+    """Write the edited event. Raises HTTPException where it is none, or no longer the same tenant's same event."""
     written = encode(event)
     if owner_and_id(written) != (letter.tenant, letter.event_id):
         raise HTTPException(400, f"event: eventId has to stay {letter.event_id}, and tenantId as it was")
+    for rejection in decode([written], received_at="", correlation_id="", limits=NO_LIMITS).rejected:
+        raise HTTPException(400, f"event: {rejection.error}")
     return written.decode()
 
 

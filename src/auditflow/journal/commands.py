@@ -27,7 +27,7 @@ ANSWER_SECONDS: Final = 10.0
 """How long an operator waits for the delivery process."""
 POLL_SECONDS: Final = 0.02
 FORGOTTEN_SECONDS: Final = 3600.0
-"""An answer that nobody has fetched for so long is dropped."""
+"""An answer that nobody has fetched for so long is dropped, and a draft that a crash has left."""
 
 _log = logging.getLogger(__name__)
 
@@ -98,10 +98,10 @@ class Commands:
         return path
 
     def _drop_forgotten(self) -> None:
-        for answer in self._folder.glob("*.answer"):
+        for left in (*self._folder.glob("*.answer"), *self._folder.glob("*.draft")):
             with suppress(FileNotFoundError):
-                if time.time() - answer.stat().st_mtime > FORGOTTEN_SECONDS:
-                    answer.unlink()
+                if time.time() - left.stat().st_mtime > FORGOTTEN_SECONDS:
+                    left.unlink()
 
 
 def _answer(command: Path, result: Values) -> None:

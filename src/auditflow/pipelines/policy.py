@@ -29,7 +29,7 @@ class DeliveryPolicy(Settings):
     """While the destination is misconfigured: `hold` keeps events in the journal, `dead-letter` gives them up."""
     max_in_flight: Annotated[int, Field(ge=1)] = 4
     """Batches on their way to the destination at the same time."""
-    rate: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    rate: Annotated[float, Field(ge=0.01, le=1e6)] | None = None
     """Most events per second; more are delayed and nothing else. With it, max-age begins at the first failure."""
     fallback_after: Annotated[Duration, Field(ge=0)] = 60.0
     """How long the sink has to fail before its fallback takes over."""
