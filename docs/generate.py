@@ -122,7 +122,7 @@ def configuration() -> str:
     sections: list[tuple[str, type[BaseModel]]] = [
         ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
-        ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery`", DeliveryPolicy),
+        ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
         ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [

@@ -11,7 +11,7 @@ import pytest
 from auditflow.apps import reload as module
 from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.apps.reload import Reload
-from auditflow.errors import ConfigError, MissingExtra
+from auditflow.errors import ConfigError, JournalUnavailable, MissingExtra
 
 PIPELINE = "pipelines: [{name: %s, sink: {name: logging_sink}}]\n"
 OFF = "pipelines: [{name: a, enabled: false, sink: {name: logging_sink}}]\n"
@@ -129,3 +129,11 @@ async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
     wanted.set()
     await world.until(lambda: world.told == [["a"]])
     watching.cancel()
+
+
+async def test_a_disk_that_refuses_changes_nothing(world):
+    world.in_force.copy.with_suffix(".draft").mkdir()
+    world.path.write_text(PIPELINE % "b")
+    with pytest.raises(JournalUnavailable):
+        await world.reload().reload()
+    assert (world.told, world.in_force.text()) == ([], world.text)

@@ -265,3 +265,25 @@ def test_a_thousand_pipelines_load_in_a_moment(tmp_path: Path) -> None:
     file = tmp_path / "many.yaml"
     file.write_text("pipelines:\n" + "".join(block.replace("cloudwatch-dev", f"p{n}") for n in range(1000)))
     assert len(load(file, {}, discover()).pipelines) == 1000
+
+
+def test_a_pipeline_takes_what_its_delivery_leaves_out_from_the_top(tmp_path):
+    (tmp_path / "a.yaml").write_text(
+        """
+delivery: {max-attempts: 3, when-blocked: dead-letter}
+pipelines:
+  - {name: plain, sink: {name: logging_sink}}
+  - {name: own, sink: {name: logging_sink}, delivery: {when-blocked: hold, max-in-flight: 1}}
+"""
+    )
+    (tmp_path / "b.yaml").write_text("pipelines: [{name: elsewhere, sink: {name: logging_sink}}]")
+    loaded = load([tmp_path / "a.yaml", tmp_path / "b.yaml"], {})
+    policies = {
+        each.name: (each.delivery.max_attempts, each.delivery.when_blocked, each.delivery.max_in_flight)
+        for each in loaded.pipelines
+    }
+    assert policies == {
+        "plain": (3, "dead-letter", 4),
+        "own": (3, "hold", 1),
+        "elsewhere": (3, "dead-letter", 4),
+    }

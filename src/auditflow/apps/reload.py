@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.config import Config, PipelineConfig
 from auditflow.config.document import read
-from auditflow.errors import AuditFlowError, ConfigError, Problem
+from auditflow.errors import AuditFlowError, ConfigError, JournalUnavailable, Problem
 from auditflow.plugins import Catalogue
 
 LOOK_SECONDS: Final = 1.0
@@ -64,11 +65,15 @@ class Reload:
             try:
                 return await self._reload()
             except ConfigError as error:
-                self._in_force.refuse(error.problems)
+                self._note(error.problems)
                 raise
             except AuditFlowError as error:
-                self._in_force.refuse([Problem(str(self._file.path), 1, 1, "", str(error), error.hint)])
+                self._note([Problem(str(self._file.path), 1, 1, "", str(error), error.hint)])
                 raise
+
+    def _note(self, problems: Sequence[Problem]) -> None:
+        with suppress(JournalUnavailable):  # it is said in the log all the same
+            self._in_force.refuse(problems)
 
     async def _reload(self) -> list[str]:
         text = self._file.read()
@@ -76,9 +81,14 @@ class Reload:
         if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
             document = read(self._file.path, os.environ, text)
             raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
-        changed = await self._change([each for each in loaded.pipelines if each.enabled], catalogue)
-        self.config = loaded
+        before = self._in_force.text()
         self._in_force.keep(text or b"")
+        try:
+            changed = await self._change([each for each in loaded.pipelines if each.enabled], catalogue)
+        except BaseException:
+            self._in_force.keep(before or b"")
+            raise
+        self.config = loaded
         return changed
 
     async def _logged(self) -> None:

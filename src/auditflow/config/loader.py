@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from auditflow.config.document import Document, Where, read
-from auditflow.config.model import Config, Surroundings
+from auditflow.config.model import Config, PipelineConfig, Surroundings
 from auditflow.errors import ConfigError, Problem
 from auditflow.plugins import Catalogue, discover
 from auditflow.settings import SHORTEST_SECRET, Fault, faults
@@ -136,8 +136,15 @@ def _unique_things(document: Document) -> Iterator[tuple[object, Where, str]]:
 
 def _joined(parts: list[Config]) -> Config:
     sections = {name: getattr(part, name) for part in parts for name in part.model_fields_set}
-    pipelines = tuple(pipeline for part in parts for pipeline in part.pipelines)
-    return Config().model_copy(update={**sections, "pipelines": pipelines})
+    joined = Config().model_copy(update=sections)
+    pipelines = tuple(_with_defaults(pipeline, joined) for part in parts for pipeline in part.pipelines)
+    return joined.model_copy(update={"pipelines": pipelines})
+
+
+def _with_defaults(pipeline: PipelineConfig, config: Config) -> PipelineConfig:
+    """Give the pipeline with what its own delivery policy leaves out."""
+    own = {name: getattr(pipeline.delivery, name) for name in pipeline.delivery.model_fields_set}
+    return pipeline.model_copy(update={"delivery": config.delivery.model_copy(update=own)})
 
 
 def _in_order(problems: list[Problem], files: list[Path]) -> list[Problem]:

@@ -120,7 +120,7 @@ class PipelineConfig(Settings):
     sink: SinkConfig
     """Where the events go."""
     delivery: DeliveryPolicy = DeliveryPolicy()
-    """How hard to try."""
+    """How hard to try; what it leaves out is as in `delivery` at the top."""
 
     @field_validator("transformers")
     @classmethod
@@ -195,6 +195,8 @@ class Config(Settings):
 
     pipelines: tuple[PipelineConfig, ...] = ()
     """What happens to events: each pipeline gets every one of them."""
+    delivery: DeliveryPolicy = DeliveryPolicy()
+    """How hard pipelines try that do not say otherwise."""
     journal: JournalConfig = JournalConfig()
     """Where accepted events are kept, how many and how long."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
