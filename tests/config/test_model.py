@@ -78,6 +78,10 @@ def test_a_configuration_cannot_be_changed() -> None:
             {"pipelines": [{"name": "a", "sink": {"name": "s", "fallback": {}}}]},
             ("pipelines", 0, "sink", "fallback", "name"),
         ),
+        (
+            {"pipelines": [{"name": "a", "sink": {"name": "s", "fallback": {"name": "s", "backfill": True}}}]},
+            ("pipelines", 0, "sink", "fallback"),
+        ),
         ({"tenants": {}}, ("tenants",)),
         ({"redaction": {}}, ("redaction",)),
         ({"auth": {}}, ("auth",)),

@@ -97,6 +97,14 @@ class SinkConfig(SinkChoice):
     fallback: FallbackConfig | None = None
     """Another sink, which takes over when this one has failed for delivery.fallback-after."""
 
+    @field_validator("fallback")
+    @classmethod
+    def _elsewhere(cls, fallback: FallbackConfig | None, info: ValidationInfo) -> FallbackConfig | None:
+        given = info.data.get("name"), info.data.get("properties")
+        if fallback is not None and (fallback.name, fallback.properties) == given:
+            raise misfit("the fallback is the sink itself", "choose another destination, or leave it out")
+        return fallback
+
 
 _REFUSED: Final = TransformerConfig(name="refused")
 """Stands in for a transformer that was given and refused, so that it still counts as given."""
