@@ -39,6 +39,7 @@ async def test_what_is_published_at_either_path_is_in_the_status(client, app):
         "tenant": "_platform",
         "state": "active",
         "since": None,
+        "breaker": "closed",
         "accepted": 2,
         "delivered": 0,
         "filtered": 0,

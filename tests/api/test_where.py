@@ -235,3 +235,39 @@ async def test_a_damaged_block_does_not_hide_what_became_of_its_events(client, t
     answer = (await world.get(event_id)).json()
     assert (answer["tenant"], answer["pipelines"][0]["state"]) == (None, "delivered")
     journal.close()
+
+
+async def test_what_only_the_fallback_has_says_that_the_sink_is_to_get_it_too(world):
+    event_id = await world.publish()
+    place = {"destination": "second", "fallback": True}
+    first = receipt("p", [1], place, at=2_000_000, attempts=2, owed=True)
+    world.finish(2, delivered=1, receipts=[first])
+    expected = {"state": "delivered", "at": AT, "attempts": 2, "where": place}
+    assert await world.state(event_id) == expected | {"backfilling": True}
+    paid = [each.id for each in world.ledger.owed("p")]
+    world.finish(2, receipts=[receipt("p", [1], STREAM, at=2_000_000, attempts=1)], paid=paid)
+    assert await world.state(event_id) == expected | {"attempts": 1, "where": STREAM}
+
+
+async def test_an_event_that_is_delivered_again_is_pending_until_it_has_ended(world):
+    event_id = await world.publish()
+    world.finish(2, delivered=1, receipts=[receipt("p", [1], STREAM, at=2_000_000, attempts=1)])
+    world.ledger.deliver_again("p", 1, 2, "x")
+    state = await world.state(event_id)
+    assert (state["state"], state["again"], state["ahead"]) == ("pending", True, 0)
+    (account,) = world.ledger.accounts()
+    world.finish(2, delivered=1, lane=account.lanes[0].id)
+    assert (await world.state(event_id))["state"] == "delivered"
+
+
+async def test_a_replay_of_what_came_before_the_pipeline_is_told(world):
+    event_id = await world.publish()
+    world.ledger.register(["later"], world.journal.head(), 1)
+    world.ledger.deliver_again("later", 1, 2, "x")
+    (account,) = [each for each in world.ledger.accounts() if each.active]
+    done = receipt("later", [1], STREAM, at=2_000_000, attempts=1)
+    world.ledger.commit(
+        [Update("later", Progress(2), delivered=1, receipts=[done], lane=account.lanes[0].id)]
+    )
+    (state,) = (await world.get(event_id)).json()["pipelines"]
+    assert (state["state"], state["where"]) == ("delivered", STREAM)

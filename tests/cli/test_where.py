@@ -59,6 +59,14 @@ def running():
     running.thread.join()
 
 
+def test_an_event_that_only_the_fallback_has_says_so(auditflow, running):
+    event_id = running.publish("acme")
+    place = {"destination": "second", "fallback": True}
+    running.finish(delivered=1, receipts=[receipt("p", [1], place, at=1000, attempts=2, owed=True)])
+    line = auditflow("where", event_id, "--url", running.url).out.splitlines()[-1]
+    assert line.endswith("second (attempt 2, by the fallback); the sink is to get it, too")
+
+
 def test_a_delivered_event_is_a_line_with_its_place(auditflow, running):
     event_id = running.publish("acme")
     place = {"destination": "cloudwatch:eu-west-1:/a:b", "log_stream": "b"}

@@ -79,7 +79,11 @@ def test_a_configuration_cannot_be_changed() -> None:
             ("pipelines", 0, "sink", "fallback", "name"),
         ),
         (
-            {"pipelines": [{"name": "a", "sink": {"name": "s", "fallback": {"name": "s", "backfill": True}}}]},
+            {
+                "pipelines": [
+                    {"name": "a", "sink": {"name": "s", "fallback": {"name": "s", "backfill": True}}}
+                ]
+            },
             ("pipelines", 0, "sink", "fallback"),
         ),
         ({"tenants": {}}, ("tenants",)),

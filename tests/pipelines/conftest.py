@@ -71,6 +71,7 @@ class World:
         policy, decide = policy or DeliveryPolicy(), decide or Decide()
         second = Fallback(Destination(fallback), policy.fallback_after, backfill) if fallback else None
         outlet = Outlet(destination, policy, self.gate, second, Pace(policy.rate or 0.0))
+        record.breaker = destination.breaker
         pipeline = Pipeline(tail, decide, outlet, record)
         self.replays = Replays(self.ledger, decide, outlet, record, recorder)
         self.again = Again(self.ledger, tail, decide, outlet, record, recorder)

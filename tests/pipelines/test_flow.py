@@ -483,3 +483,13 @@ async def test_the_counts_balance_at_every_moment_whatever_the_sink_says(world, 
     assert account.progress.low == world.journal.head()
     sequences = [letter.sequence for letter in world.ledger.letters(limit=1000)]
     assert len(sequences) == len(set(sequences))
+
+
+async def test_status_shows_the_breaker_open_while_the_destination_fails(world, sink):
+    sink.answer(RETRY, times=10_000)
+    async with world.running(sink):
+        await world.publish(1)
+        await world.until(lambda: world.condition().get("breaker") == "open")
+        sink.clear()
+        await world.settled()
+        await world.until(lambda: world.condition()["breaker"] == "closed")

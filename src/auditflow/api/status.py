@@ -46,6 +46,7 @@ class Status:
             "tenant": PLATFORM_TENANT,
             "state": "paused" if account.paused else condition.get("state", "active"),
             "since": condition.get("since"),
+            "breaker": condition.get("breaker", "closed"),
             "accepted": account.accepted(head),
             "delivered": account.delivered,
             "filtered": account.filtered,

@@ -98,6 +98,7 @@ def work_of(
         Pace(policy.rate or 0.0),
     )
     record = Record(config.name, account.progress, recorder)
+    record.breaker = outlet.destination.breaker
     backfill = Backfill(ledger, tail, decide, outlet, record)
     record.on_debt = backfill.wake
     errands = (

@@ -46,7 +46,9 @@ def _details(found: dict[str, Any]) -> str:
     match found["state"]:
         case "delivered":
             place = found["where"].get("destination") or json.dumps(found["where"])
-            return f"{place} (attempt {found['attempts']})"
+            by = ", by the fallback" if found["where"].get("fallback") else ""
+            later = "; the sink is to get it, too" if found.get("backfilling") else ""
+            return f"{place} (attempt {found['attempts']}{by}){later}"
         case "deadLettered" | "replaying":
             return f"letter {found['letter']}: {found['code']}: {found['reason']}"
         case "pending":

@@ -56,6 +56,10 @@ class Destination:
                 self._trying = False
                 self._wake()
 
+    def breaker(self) -> str:
+        """Give `closed` while it works and calls go through freely, else `open`."""
+        return "open" if self.failures else "closed"
+
     def failing_for(self) -> float:
         """Give the seconds since the first of the failures in a row; 0 while it works."""
         return time.monotonic() - self._failing_since if self.failures else 0.0

@@ -36,7 +36,9 @@ class Record:
         self._recorder = recorder
         self._clock = clock
         self._lane = lane
-        self._shown: tuple[str, str, str] | None = None
+        self.breaker: Callable[[], str] = lambda: "closed"
+        """Tells whether the destination's breaker is `closed` or `open`."""
+        self._shown: tuple[str, ...] | None = None
         self._last_error: dict[str, object] | None = None
         self._troubles: dict[object, Outcome] = {}
         self._aside: Outcome | None = None
@@ -193,11 +195,12 @@ class Record:
             self._last_error = {
                 "code": trouble.code, "message": printable(trouble.reason), "hint": trouble.hint, "at": self.now(),
             }  # fmt: skip
-        shown = (state, trouble.code if trouble else "", self._warning)
+        shown = (state, trouble.code if trouble else "", self._warning, self.breaker())
         if shown != self._shown:
             self._shown = shown
             condition = {
                 "state": state, "since": self.now(), "lastError": self._last_error, "warning": self._warning,
+                "breaker": self.breaker(),
             }  # fmt: skip
             self._recorder.note(self.pipeline, msgspec.json.encode(condition).decode())
 
