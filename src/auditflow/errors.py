@@ -119,6 +119,13 @@ class JournalFull(AuditFlowError):
     hint_template = "See which pipeline is behind with `auditflow status`, mend its destination, or raise journal.max-size."
 
 
+class TooMuchArriving(AuditFlowError):
+    """Requests that have not arrived whole hold {size}, as much as the server keeps of them at once."""
+
+    code = "PUBLISH_FAILED"
+    hint_template = "Look for clients that send slowly, or for too many large requests at once."
+
+
 class JournalUnavailable(AuditFlowError):
     """The journal at {path} cannot be written: {reason}."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Iterable
 
 import pytest
 
-from auditflow.errors import InvalidRequest
-from auditflow.ingest.body import JSON, NDJSON, ClientGone, media_type, read, split
+from auditflow.errors import InvalidRequest, TooMuchArriving
+from auditflow.ingest.body import JSON, NDJSON, Arriving, ClientGone, media_type, read, split
 
 
 def receiving(*chunks: bytes):
@@ -25,7 +26,7 @@ def receiving(*chunks: bytes):
 async def read_all(
     chunks: Iterable[bytes], headers: dict[bytes, bytes] | None = None, limit: int = 100
 ) -> bytes:
-    return await read(receiving(*chunks), headers or {}, limit)
+    return await read(receiving(*chunks), headers or {}, limit, Arriving(10**9))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ async def test_a_declared_length_over_the_limit_is_refused_before_reading():
         raise AssertionError("the body was read")
 
     with pytest.raises(InvalidRequest) as caught:
-        await read(never, {b"content-length": b"101"}, 100)
+        await read(never, {b"content-length": b"101"}, 100, Arriving(10**9))
     assert caught.value.status == 413
 
 
@@ -103,7 +104,7 @@ async def test_a_client_that_leaves_is_told_apart_from_a_bad_request():
         return {"type": "http.disconnect"}
 
     with pytest.raises(ClientGone):
-        await read(receive, {}, 100)
+        await read(receive, {}, 100, Arriving(10**9))
 
 
 def test_one_object_is_a_single_event():
@@ -137,3 +138,35 @@ def test_more_events_than_allowed_are_413():
     with pytest.raises(InvalidRequest) as caught:
         split(b"{}\n" * 11, NDJSON, 10)
     assert caught.value.status == 413
+
+
+async def test_bodies_that_have_not_arrived_whole_are_bounded_together_and_make_room_when_they_end():
+    arriving = Arriving(250)
+    going_on = asyncio.Event()
+
+    def slow(last: bytes | None):
+        parts = iter([b"x" * 100, last])
+
+        async def receive():
+            part = next(parts)
+            if part != b"x" * 100:
+                await going_on.wait()
+            if part is None:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": part, "more_body": part == b"x" * 100}
+
+        return receive
+
+    waiting = [asyncio.create_task(read(slow(last), {}, 1000, arriving)) for last in (b"end", None)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooMuchArriving):
+        await read(slow(b"end"), {}, 1000, arriving)
+    assert await read(receiving(b"y" * 500), {}, 1000, arriving) == b"y" * 500, (
+        "one that is whole takes no room"
+    )
+    going_on.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert results[0] == b"x" * 100 + b"end"
+    assert isinstance(results[1], ClientGone)
+    assert await read(slow(b"end"), {}, 1000, arriving)
+    arriving.add(250)

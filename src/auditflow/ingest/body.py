@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from auditflow.errors import InvalidRequest
+from auditflow.errors import InvalidRequest, TooMuchArriving
 from auditflow.units import readable_size
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,8 +40,29 @@ def media_type(content_type: str) -> str:
     return kind.strip().lower()
 
 
-async def read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> bytes:
-    """Read the whole body and inflate it. Raises InvalidRequest (400, 413, 415) or ClientGone."""
+class Arriving:
+    """The bytes of all bodies that have not arrived whole: slow clients must not fill the memory."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    def add(self, size: int) -> None:
+        """Count a part that has come. Raises TooMuchArriving."""
+        self._held += size
+        if self._held > self._limit:
+            raise TooMuchArriving(size=readable_size(self._limit))
+
+    def drop(self, size: int) -> None:
+        """Count parts out again: their body is whole, or given up."""
+        self._held -= size
+
+
+async def read(receive: Receive, headers: dict[bytes, bytes], limit: int, arriving: Arriving) -> bytes:
+    """Read the whole body and inflate it.
+
+    Raises InvalidRequest (400, 413, 415), TooMuchArriving or ClientGone.
+    """
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
     if encoding not in {"identity", "gzip"}:
         reason = f"Content-Encoding must be gzip or identity, got {encoding[:40]!r}"
@@ -49,7 +70,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], limit: int) -> byt
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
-    body = await _receive_all(receive, limit)
+    body = await _receive_all(receive, limit, arriving)
     if encoding == "gzip":
         body = _inflate(body, limit)
     return body.removeprefix(_BOM)
@@ -83,20 +104,25 @@ def _array_items(body: bytes) -> list[bytes]:
         raise InvalidRequest(reason=f"The body is not a JSON array: {error}") from None
 
 
-async def _receive_all(receive: Receive, limit: int) -> bytes:
+async def _receive_all(receive: Receive, limit: int, arriving: Arriving) -> bytes:
     chunks: list[bytes] = []
-    total = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        chunk: bytes = message.get("body", b"")
-        total += len(chunk)
-        if total > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    total = counted = 0
+    try:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk: bytes = message.get("body", b"")
+            total += len(chunk)
+            if total > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            counted += len(chunk)
+            arriving.add(len(chunk))
+    finally:
+        arriving.drop(counted)
 
 
 def _inflate(body: bytes, limit: int) -> bytes:

@@ -14,3 +14,5 @@ class Limits:
     event_bytes: int = 4 * 2**20
     """Of one event."""
     request_events: int = 10_000
+    arriving_bytes: int = 256 * 2**20
+    """Of all bodies together that have not arrived whole; more is answered with 503."""

@@ -14,8 +14,15 @@ from typing import Any, Final
 import msgspec
 import uuid_utils
 
-from auditflow.errors import AuditFlowError, InvalidRequest, JournalDamaged, JournalFull, JournalUnavailable
-from auditflow.ingest.body import ClientGone, Receive, media_type, read, split
+from auditflow.errors import (
+    AuditFlowError,
+    InvalidRequest,
+    JournalDamaged,
+    JournalFull,
+    JournalUnavailable,
+    TooMuchArriving,
+)
+from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
 from auditflow.ingest.decode import Decoded, decode, now_rfc3339
 from auditflow.ingest.limits import Limits
 from auditflow.journal import Appended, Batch, Journal
@@ -52,7 +59,7 @@ class Call:
         if isinstance(error, InvalidRequest):
             headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
-        if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged)):
+        if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
             # the message names sizes and paths of the server: its log is the place for them
             body = self.problem(
                 "PUBLISH_FAILED", "The event could not be stored; nothing was accepted. Try again"
@@ -76,6 +83,7 @@ class Publish:
     def __init__(self, journal: Journal, limits: Limits) -> None:
         self.journal = journal
         self.limits = limits
+        self._arriving = Arriving(limits.arriving_bytes)
         self._refused = ""
         self._refused_at = 0.0
 
@@ -111,7 +119,7 @@ class Publish:
         if method != "POST":
             raise InvalidRequest(status=405, reason=f"{method} is not allowed here; use POST")
         kind = media_type(headers.get(b"content-type", b"").decode("latin-1"))
-        body = await read(receive, headers, self.limits.request_bytes)
+        body = await read(receive, headers, self.limits.request_bytes, self._arriving)
         raws, single = split(body, kind, self.limits.request_events)
         decoded = decode(
             raws, received_at=call.received_at, correlation_id=call.correlation_id, limits=self.limits
