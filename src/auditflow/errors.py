@@ -122,7 +122,7 @@ class JournalFull(AuditFlowError):
 class TooMuchArriving(AuditFlowError):
     """Requests that have not arrived whole hold {size}, as much as the server keeps of them at once."""
 
-    code = "PUBLISH_FAILED"
+    code = "SERVER_BUSY"
     hint_template = "Look for clients that send slowly, or for too many large requests at once."
 
 

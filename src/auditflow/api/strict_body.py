@@ -12,9 +12,10 @@ import msgspec
 from fastapi import FastAPI, Request
 
 from auditflow.api import problems
-from auditflow.errors import InvalidRequest
-from auditflow.ingest.body import ClientGone, Receive, read
+from auditflow.errors import InvalidRequest, TooMuchArriving
+from auditflow.ingest.body import Arriving, ClientGone, Receive, read
 from auditflow.ingest.decode import has_lone_surrogate
+from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Send
 
 
@@ -24,6 +25,7 @@ class StrictBody:
     def __init__(self, app: FastAPI, limit: int) -> None:
         self._app = app
         self._limit = limit
+        self._arriving = Arriving(Limits().arriving_bytes)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -31,7 +33,7 @@ class StrictBody:
             await self._app(scope, receive, send)
             return
         try:
-            body = await read(receive, dict(scope["headers"]), self._limit)
+            body = await read(receive, dict(scope["headers"]), self._limit, self._arriving)
             if body:
                 _check(body)
         except ClientGone:
@@ -39,6 +41,9 @@ class StrictBody:
         except InvalidRequest as error:
             answer = problems.problem(Request(scope), error.status, error.code, str(error))
             await answer(scope, receive, send)
+            return
+        except TooMuchArriving as error:
+            await problems.problem(Request(scope), 503, error.code, str(error))(scope, receive, send)
             return
         whole: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body}]
 
