@@ -14,7 +14,7 @@ GOOD = b"pipelines: [{name: a, sink: {name: logging_sink}}]\n"
 
 @pytest.fixture
 def in_force(tmp_path: Path) -> InForce:
-    return InForce(tmp_path / "config")
+    return InForce(tmp_path / "config", copies=True)
 
 
 def test_before_anything_is_kept_there_is_nothing(in_force):
@@ -38,6 +38,13 @@ def test_what_is_kept_has_no_problems_and_says_since_when(in_force):
 def test_it_is_for_its_owner_alone(in_force):
     in_force.keep(GOOD)
     assert in_force.copy.stat().st_mode & 0o077 == in_force.copy.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_role_of_its_own_keeps_no_copy(tmp_path):
+    in_force = InForce(tmp_path / "config", copies=False)
+    in_force.keep(b"secret")
+    assert (in_force.text(), in_force.state()["problems"]) == (None, [])
+    assert [path.name for path in (tmp_path / "config").iterdir()] == ["state.json"]
 
 
 def test_a_disk_that_refuses_leaves_the_old_one(in_force):

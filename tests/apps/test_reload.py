@@ -23,7 +23,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "auditflow.yaml"
         self.path.write_text(PIPELINE % "a")
-        self.in_force = InForce(folder / "config")
+        self.in_force = InForce(folder / "config", copies=True)
         self.file = ConfigFile(self.path)
         self.text = self.file.read()
         self.in_force.keep(self.text)
@@ -31,7 +31,7 @@ class World:
         self.fault: Exception | None = None
 
     def reload(self) -> Reload:
-        return Reload(self.file, self.in_force, self.file.load(self.text)[0], self.change)
+        return Reload(self.file, self.in_force, self.text, self.file.load(self.text)[0], self.change)
 
     async def change(self, pipelines, catalogue) -> list[str]:
         if self.fault:

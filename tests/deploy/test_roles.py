@@ -123,6 +123,18 @@ def test_an_event_published_to_ingest_is_delivered_by_delivery(pods: Pods):
             return httpx2.get(f"{pods.url('8080')}/api/v1/status").json()["pipelines"][0]
 
         wait_for(lambda: row()["delivered"] == 1, "the event to be delivered")
+        changed = pods.folder / "delivery" / "auditflow.yaml"
+        changed.write_text(changed.read_text().replace("app-events", "other-events"))
+        answer = httpx2.post(f"{pods.url('8080')}/api/v1/reload", timeout=30)
+        assert answer.json() == {"changed": ["cloudwatch"]}
+        httpx2.post(f"{pods.url('8080')}/audit/publish", json=event)
+        wait_for(lambda: row()["delivered"] == 2, "the event to be delivered")
+        assert {record.stream for record in cloud.events("/aws/auditflow/production")} == {
+            "app-events",
+            "other-events",
+        }
+        kept = [path.name for path in (pods.folder / "data" / "config").iterdir()]
+        assert kept == ["state.json"], "what delivery is configured with must not reach ingest"
         for role in ("delivery", "ingest"):
             pods.processes[role].terminate()
             assert pods.processes[role].wait(40) == 0

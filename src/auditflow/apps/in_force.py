@@ -1,7 +1,8 @@
 """The configuration in force: a copy of the file as it was when it was last good, and what is wrong with it since.
 
-Every role starts from the copy, so that one that dies starts again with what the others run, whatever has
-become of the file meanwhile.
+Roles under a supervisor start from the copy, so that one that dies starts again with what the other runs,
+whatever has become of the file meanwhile. A role of its own has its own file, and nothing of it is copied: the
+delivery role's may hold secrets that the ingest role must not see.
 """
 
 from __future__ import annotations
@@ -48,14 +49,15 @@ class ConfigFile:
 
 
 class InForce:
-    """The copy, and beside it since when it is in force and the problems of what came later."""
+    """The copy, if one is made, and since when it is in force and the problems of what came later."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, copies: bool) -> None:
         self.copy = folder / "auditflow.yaml"
+        self._copies = copies
         self._state = folder / "state.json"
 
     def text(self) -> bytes | None:
-        """Give the configuration in force; None when none was kept yet."""
+        """Give the copy; None when there is none."""
         try:
             return self.copy.read_bytes()
         except FileNotFoundError:
@@ -63,7 +65,8 @@ class InForce:
 
     def keep(self, text: bytes) -> None:
         """Put this configuration in force. Raises JournalUnavailable."""
-        self._write(self.copy, text)
+        if self._copies:
+            self._write(self.copy, text)
         self._note({"loadedAt": int(time.time() * 1000), "problems": []})
 
     def refuse(self, problems: Sequence[Problem]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -13,7 +15,7 @@ from auditflow.api import ingest_app
 from auditflow.api.status import Status
 from auditflow.api.where import Where
 from auditflow.apps.data_directory import DataDirectory
-from auditflow.apps.in_force import ConfigFile, InForce
+from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.server import Server
 from auditflow.config import Config
@@ -38,7 +40,8 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     journal, ledger = _open(config, directory)
     publish = Publish(journal, _limits(config))
     where = Where(journal, ledger, config.pipelines, retention=config.journal.retention)
-    in_force = InForce(directory.config)
+    in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
+    read = in_force.text if IN_FORCE in os.environ else file.read
     operating = ingest_app.Operating(
         Status(journal, ledger, time.time),
         ledger,
@@ -54,7 +57,7 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
             serving = tasks.create_task(server.run_on(listener))
             aside = [
                 tasks.create_task(_look_after(directory, journal, ledger)),
-                tasks.create_task(_follow(file, in_force, where)),
+                tasks.create_task(_follow(file, read, where)),
             ]
             _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
             await stopping.wait()
@@ -90,14 +93,14 @@ def _limits(config: Config) -> Limits:
     )
 
 
-async def _follow(file: ConfigFile, in_force: InForce, where: Where) -> None:
-    """Know the pipelines that delivery has put in force."""
-    known = in_force.text()
+async def _follow(file: ConfigFile, read: Callable[[], bytes | None], where: Where) -> None:
+    """Know the pipelines as they are configured now, from the copy in force or from a file of its own."""
+    known = read()
     while True:
         await asyncio.sleep(FOLLOW_SECONDS)
-        text = in_force.text()
+        text = read()
         if text != known and text is not None:
-            with suppress(AuditFlowError):  # it was good when it was put in force; plugins may be gone since
+            with suppress(AuditFlowError):  # what is wrong with it, delivery says
                 where.pipelines = (await asyncio.to_thread(file.load, text))[0].pipelines
             known = text
 

@@ -30,16 +30,19 @@ Change = Callable[[Sequence[PipelineConfig], Catalogue], Awaitable[list[str]]]
 
 
 class Reload:
-    """Looks after one file."""
+    """Looks after one file, which had this text and meant this configuration at the start."""
 
-    def __init__(self, file: ConfigFile, in_force: InForce, config: Config, change: Change) -> None:
+    def __init__(
+        self, file: ConfigFile, in_force: InForce, text: bytes, config: Config, change: Change
+    ) -> None:
         self._file = file
         self._in_force = in_force
+        self._text = text
         self.config = config
         """What the file said when it was last put in force."""
         self._change = change
         self._busy = asyncio.Lock()
-        self._seen = self._stamp() if file.read() == in_force.text() else None
+        self._seen = self._stamp() if file.read() == text else None
 
     async def watch(self, wanted: asyncio.Event) -> None:
         """Reload when the file has changed, or when somebody wants it, until cancelled."""
@@ -81,13 +84,13 @@ class Reload:
         if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
             document = read(self._file.path, os.environ, text)
             raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
-        before = self._in_force.text()
         self._in_force.keep(text or b"")
         try:
             changed = await self._change([each for each in loaded.pipelines if each.enabled], catalogue)
         except BaseException:
-            self._in_force.keep(before or b"")
+            self._in_force.keep(self._text)
             raise
+        self._text = text or b""
         self.config = loaded
         return changed
 

@@ -60,7 +60,7 @@ def serve(start: Start, role: RoleName) -> int:
     if not os.environ.get(SUPERVISED):  # else the supervisor has done so for us
         directory.lock(role)
         if role == "delivery":
-            _put_in_force(start, directory)
+            _put_in_force(start, InForce(directory.config, copies=False))
     if role == "ingest":
         from auditflow.apps import ingest
 
@@ -69,25 +69,28 @@ def serve(start: Start, role: RoleName) -> int:
     from auditflow.apps import delivery
 
     listener = _listener(start.config.server.sink_host, start.config.server.sink_port, "--sink-port")
-    reload = partial(Reload, start.file, InForce(directory.config), start.written)
+    in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
+    reload = partial(Reload, start.file, in_force, start.text, start.written)
     return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener, reload))
 
 
-def _put_in_force(start: Start, directory: DataDirectory) -> None:
+def _put_in_force(start: Start, in_force: InForce) -> bool:
     """Keep what the roles start from. A full disk is no reason not to start: then they read the file itself."""
     try:
-        InForce(directory.config).keep(start.text)
+        in_force.keep(start.text)
     except JournalUnavailable as error:
         _log.warning("%s", error.explained())
-    else:
-        os.environ[IN_FORCE] = str(InForce(directory.config).copy)
+        return False
+    return True
 
 
 def _serve_all(start: Start, directory: DataDirectory) -> int:
     server = start.config.server
     finishing = server.shutdown_timeout + KILL_SECONDS
     locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
-    _put_in_force(start, directory)
+    in_force = InForce(directory.config, copies=True)
+    if _put_in_force(start, in_force):
+        os.environ[IN_FORCE] = str(in_force.copy)
     listeners = {
         "ingest": bind(server.host, server.port, "--port"),
         "delivery": bind(server.sink_host, server.sink_port, "--sink-port"),
