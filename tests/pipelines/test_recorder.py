@@ -14,6 +14,7 @@ from auditflow.journal import Account, Letter, Progress, Replayed, Update
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.memory import MemoryLedger
 from auditflow.pipelines import recorder as module
+from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.pipelines.recorder import Recorder
 
 UNAVAILABLE = JournalUnavailable(path="ledger.db", reason="disk full")
@@ -274,3 +275,44 @@ async def test_it_works_on_a_real_ledger(tmp_path):
     (account,) = ledger.accounts()
     ledger.close()
     assert (account.delivered, account.progress, account.condition) == (2, Progress(3), '{"state":"active"}')
+
+
+async def test_who_waits_for_what_was_added_does_not_wait_for_what_others_add_later(recorder, ledger):
+    gate = Gate()
+    async with running(recorder):
+        await asyncio.wait_for(recorder.written(gate), 5)
+        ledger.gate.clear()
+        recorder.add(Update("p", progress_to(2), delivered=1))
+        await until(lambda: bool(ledger.commits))
+        waiting = asyncio.create_task(recorder.written(gate))
+        await asyncio.sleep(0)
+        for low in range(3, 6):
+            recorder.add(Update("q", progress_to(low), delivered=1))
+        await asyncio.sleep(0.03)
+        assert not waiting.done()
+        ledger.on_commit = None
+        ledger.gate.set()
+        await until(lambda: ledger.account().delivered == 1)
+        ledger.gate.clear()
+        await asyncio.wait_for(waiting, 5)
+        gate.stop()
+        with pytest.raises(Stopped):
+            await recorder.written(gate)
+        ledger.gate.set()
+
+
+async def test_a_commit_that_was_made_although_it_seemed_to_fail_counts_once(recorder, ledger, monkeypatch):
+    commit, faults = MemoryLedger.commit, [UNAVAILABLE, UNAVAILABLE]
+
+    def persists(*arguments: object) -> None:
+        commit(*arguments)
+        if faults:
+            raise faults.pop()
+
+    monkeypatch.setattr(MemoryLedger, "commit", persists)
+    async with running(recorder):
+        recorder.add(Update("p", progress_to(2), delivered=1, letters=[Letter("p", 1, "Bad", "")]))
+        await until(lambda: not recorder.writable())
+        recorder.add(Update("p", progress_to(3), delivered=1))
+        await until(lambda: ledger.account().progress.low == 3)
+    assert (ledger.account().delivered, len(ledger.letters())) == (2, 1)

@@ -36,7 +36,7 @@ class Again(Errand):
             await Pipeline(stretch, self._decide, self._outlet, record).run()
             if self._outlet.gate.stopped:
                 raise Stopped
-            await self._recorded()
+            await self._record.written(self._outlet.gate)
 
     def _next(self) -> Lane | None:
         """Give the oldest lane."""

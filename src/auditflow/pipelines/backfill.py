@@ -38,7 +38,7 @@ class Backfill(Errand):
             for some in _together(owed):
                 await self._writable()
                 await self._pay(some)
-            await self._recorded()
+            await self._record.written(self._outlet.gate)
 
     async def _pay(self, receipts: Sequence[Receipt]) -> None:
         book = DebtBook(self._record)

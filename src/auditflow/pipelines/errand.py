@@ -35,7 +35,7 @@ class Errand(ABC):
         while not self._outlet.gate.stopped:
             self._awake.clear()
             try:
-                await self._recorded()
+                await self._record.written(self._outlet.gate)  # what is done would be found again
                 await self._all()
                 await self._awake.wait()
                 failures = 0
@@ -58,9 +58,4 @@ class Errand(ABC):
     async def _writable(self) -> None:
         """Wait until outcomes can be recorded: what cannot be must not be delivered. Raises Stopped."""
         while not self._record.writable():
-            await self._outlet.gate.wait(POLL_SECONDS)
-
-    async def _recorded(self) -> None:
-        """Wait until all that has happened is in the ledger: it would be found again. Raises Stopped."""
-        while self._record.behind():
             await self._outlet.gate.wait(POLL_SECONDS)

@@ -14,6 +14,7 @@ from auditflow.journal import LOST, Letter, Progress, Receipt, Update
 from auditflow.journal.receipts import receipt
 from auditflow.pipelines.courier import Brought
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decided
+from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.parcel import Parcel
 from auditflow.pipelines.recorder import Recorder
 from auditflow.sinks._base import Outcome, Verdict
@@ -61,9 +62,9 @@ class Record:
         self._warning = warning
         self.trouble(self.limits, full)
 
-    def behind(self) -> bool:
-        """Tell whether something that has happened is not in the ledger yet."""
-        return self._recorder.behind()
+    async def written(self, gate: Gate) -> None:
+        """Wait until all that has happened so far is in the ledger. Raises Stopped."""
+        await self._recorder.written(gate)
 
     def now(self) -> int:
         """Give Unix time in milliseconds."""

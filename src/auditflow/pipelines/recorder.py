@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from auditflow.errors import JournalUnavailable
 from auditflow.journal import Ledger, Replayed, Update
+from auditflow.pipelines.gate import Gate
 
 GATHER_SECONDS: Final = 0.02
 """Changes of this time share a transaction; after a crash at most this much is delivered again."""
@@ -28,6 +29,8 @@ class Commit:
     replayed: Replayed
     token: bytes
     """Names it, so that it is not applied a second time when it is there although it seemed to fail."""
+    added: int
+    """How many changes had been added when it was made."""
 
 
 class Recorder:
@@ -38,8 +41,8 @@ class Recorder:
         self._updates: dict[tuple[str, int], Update] = {}
         self._replayed = Replayed()
         self._batch: Commit | None = None
-        self.replays_open = False
-        """Whether what has become of some replayed letters is not in the ledger yet."""
+        self._added = self._written = 0
+        """How many changes were added, and how many of them are in the ledger."""
         self._notes: dict[str, str] = {}
         self._dirty = asyncio.Event()
         self._writable = True
@@ -54,12 +57,13 @@ class Recorder:
         present = self._updates.setdefault((update.pipeline, update.lane), update)
         if present is not update:
             present.add(update)
+        self._added += 1
         self._dirty.set()
 
     def replayed(self, replayed: Replayed) -> None:
         """Take note of what has become of letters that were replayed."""
-        self.replays_open = True
         self._replayed.add(replayed)
+        self._added += 1
         self._dirty.set()
 
     def note(self, pipeline: str, condition: str) -> None:
@@ -67,9 +71,11 @@ class Recorder:
         self._notes[pipeline] = condition
         self._dirty.set()
 
-    def behind(self) -> bool:
-        """Tell whether something that was added is not in the ledger yet."""
-        return bool(self._updates or self._replayed or self._batch)
+    async def written(self, gate: Gate) -> None:
+        """Wait until all that was added before is in the ledger. Raises Stopped."""
+        added = self._added  # others go on adding
+        while self._written < added:
+            await gate.wait(GATHER_SECONDS)
 
     def writable(self) -> bool:
         """Tell whether the ledger can be written: what cannot be recorded must not be delivered.
@@ -89,7 +95,7 @@ class Recorder:
             raise
 
     async def _work(self) -> None:
-        while not self._stopping or self.behind() or self._notes:
+        while not self._stopping or self._written < self._added or self._notes:
             await self._dirty.wait()
             if await self._commit():
                 await asyncio.sleep(0 if self._stopping else GATHER_SECONDS)
@@ -111,8 +117,8 @@ class Recorder:
             if batch is not None:
                 await self._in_thread(self._ledger.commit, batch.updates, batch.replayed, batch.token)
                 self._batch = None
-                self.replays_open = bool(self._replayed)
-                if self.behind():
+                self._written = batch.added
+                if self._written < self._added:
                     self._dirty.set()
             for pipeline, condition in notes.items():
                 await self._in_thread(self._ledger.note, pipeline, condition)
@@ -131,7 +137,7 @@ class Recorder:
             return None
         # the pipelines go on changing their progress while the commit runs
         updates = [replace(update, progress=update.progress.copy()) for update in self._updates.values()]
-        batch = Commit(updates, self._replayed, uuid4().bytes)
+        batch = Commit(updates, self._replayed, uuid4().bytes, self._added)
         self._updates, self._replayed = {}, Replayed()
         return batch
 

@@ -21,7 +21,6 @@ from auditflow.pipelines.pace import PORTION_SECONDS
 from auditflow.pipelines.parcel import Packer, Parcel
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
-from auditflow.pipelines.tail import POLL_SECONDS
 from auditflow.sinks._base import Outcome
 
 READ_LETTERS: Final = 1_000
@@ -48,8 +47,7 @@ class Replays(Errand):
             after = letters[-1].id
             for rate, group in groupby(letters, attrgetter("rate")):
                 await self._deliver(list(group), rate)
-        while self._recorder.replays_open:  # they still stand in the ledger, and would be found again
-            await self._outlet.gate.wait(POLL_SECONDS)
+        await self._record.written(self._outlet.gate)  # they would be found again
 
     async def _deliver(self, letters: list[Letter], rate: float) -> None:
         for some in _portions(letters, max(1, int(rate * PORTION_SECONDS)) if rate else len(letters)):
