@@ -133,10 +133,12 @@ def test_a_read_only_data_directory_is_named_with_what_to_do(tmp_path):
 
 def test_a_second_serve_is_refused_and_the_first_goes_on(serve, cloud, tmp_path):
     running = serve(cloud=cloud)
-    write(tmp_path, "pipelines: []\n")
+    elsewhere = tmp_path / "elsewhere"  # the first one would put a change of its own file in force
+    elsewhere.mkdir()
+    write(elsewhere, "pipelines: []\n")
     command = ["serve", "--port", "0", "--sink-port", "0", "--data-dir", str(running.data)]
     for role in ("all", "delivery"):
-        done = auditflow(*command, "--role", role, cwd=tmp_path)
+        done = auditflow(*command, "--role", role, cwd=elsewhere)
         assert done.returncode == 1
         assert f"process {running.process.pid}" in done.stderr
         assert "--data-dir" in done.stderr

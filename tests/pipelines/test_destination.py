@@ -136,6 +136,21 @@ async def test_who_waits_to_try_goes_on_when_a_call_from_before_gets_through(des
         await asyncio.gather(late, *waiting)
 
 
+async def test_a_few_events_try_it_and_the_rest_follows_when_they_get_through(destination, sink, monkeypatch):
+    monkeypatch.setattr(module, "TRIAL_EVENTS", 2)
+    ambiguous = Outcome(Verdict.RETRY, "Reset", "no answer", ambiguous=True)
+    sink.answer(RETRY)
+    sink.answer(ambiguous)
+    events = [b"a", b"b", b"c", b"d", b"e"]
+    await destination.deliver(events)
+    outcomes = await destination.deliver(events)
+    assert [(each.code, each.ambiguous) for each in outcomes] == [("Reset", True)] * 2 + [
+        ("Reset", False)
+    ] * 3
+    assert await destination.deliver(events) == [DELIVERED] * 5
+    assert sink.calls == [events, events[:2], events[:2], events[2:]]
+
+
 async def test_after_a_failed_trial_the_next_in_line_tries(destination, sink):
     sink.answer(RETRY)
     await destination.deliver([b"x"])

@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from auditflow.sinks._base import Outcome, Sink, Verdict
 
 SINK_FAILED: Final = "SINK_FAILED"
 LOOK_SECONDS: Final = 1.0
+TRIAL_EVENTS: Final = 100
+"""With so many events at most a call tries whether a destination works again."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,13 +51,20 @@ class Destination:
         Raises Stopped when the gate is stopped before the call has begun, TimeoutError when the destination
         has failed for more than `patience` seconds and is not to be tried at this moment.
         """
-        trying = await self._turn(gate, patience)
-        try:
+        if not await self._turn(gate, patience):
             return await self._call(events, gate)
+        try:
+            # a few are enough to see, and cost a busy machine little while they are refused
+            some = await self._call(events[:TRIAL_EVENTS], gate)
         finally:
-            if trying:
-                self._trying = False
-                self._wake()
+            self._trying = False
+            self._wake()
+        rest = events[TRIAL_EVENTS:]
+        if not rest:
+            return some
+        if self.trouble is not None:
+            return some + [replace(self.trouble, ambiguous=False)] * len(rest)
+        return some + await self._call(rest, gate)
 
     def breaker(self) -> str:
         """Give `closed` while it works and calls go through freely, else `open`."""
