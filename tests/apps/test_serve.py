@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.apps import data_directory
-from auditflow.apps.in_force import ConfigFile, InForce
+from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
 from auditflow.apps.lifecycle import EXIT_DAMAGED
 from auditflow.apps.serve import Start, _run, serve
 from auditflow.apps.server import bind
@@ -33,6 +33,7 @@ def test_a_busy_port_is_known_before_anything_starts_and_names_its_flag(start):
         with pytest.raises(AddressInUse) as caught:
             serve(replace(start, config=start.config.model_copy(update={"server": server})), "all")
     assert "with --port" in caught.value.hint
+    assert IN_FORCE not in os.environ, "it is the roles' alone"
 
 
 def test_a_second_one_over_the_same_data_is_refused(start, monkeypatch):

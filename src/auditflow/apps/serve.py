@@ -89,14 +89,14 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     finishing = server.shutdown_timeout + KILL_SECONDS
     locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
     in_force = InForce(directory.config, copies=True)
-    if _put_in_force(start, in_force):
-        os.environ[IN_FORCE] = str(in_force.copy)
+    environment = {IN_FORCE: str(in_force.copy)} if _put_in_force(start, in_force) else {}
     listeners = {
         "ingest": bind(server.host, server.port, "--port"),
         "delivery": bind(server.sink_host, server.sink_port, "--sink-port"),
     }
     ingest, delivery = (
-        Role(name, [*start.command, "--role", name], listeners[name], locks[name]) for name in locks
+        Role(name, [*start.command, "--role", name], listeners[name], locks[name], environment)
+        for name in locks
     )
     commands = Commands(directory.commands)
     return _run(

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -37,6 +37,8 @@ class Role:
     command: Sequence[str]
     listener: socket.socket
     lock: int
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of its own."""
     process: asyncio.subprocess.Process | None = None
     failures: int = 0
     started: float = field(default=0.0)
@@ -44,7 +46,7 @@ class Role:
     async def start(self, *, hold: bool = False) -> asyncio.subprocess.Process:
         """Start the process. With `hold` it loads its code and waits for `release` before it touches the data."""
         descriptor = self.listener.fileno()
-        environment = os.environ | {SUPERVISED: "1", LISTENER: str(descriptor)}
+        environment = os.environ | self.environment | {SUPERVISED: "1", LISTENER: str(descriptor)}
         self.started = time.monotonic()
         self.process = await asyncio.create_subprocess_exec(
             *self.command, stdin=asyncio.subprocess.PIPE, pass_fds=[descriptor, self.lock], env=environment
