@@ -7,7 +7,14 @@ import json
 import re
 import time
 import uuid
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import islice, takewhile
+from threading import Event
+from urllib.parse import urlsplit
+
+from uuid_utils import uuid4
 
 from auditflow.testing.sample_events import sample_events
 
@@ -31,19 +38,41 @@ def requests(events: list[bytes], size: int) -> list[bytes]:
     return made
 
 
-async def send(host: str, port: int, made: list[bytes], connections: int) -> list[float]:
+def endless(size: int) -> Iterator[bytes]:
+    """Make requests of `size` events without end: the same events each time, under new ids."""
+    tails = [line.partition(b",")[2] for line in lines(size)]
+    while True:
+        yield from requests([b'{"eventId":"%s",%s' % (str(uuid4()).encode(), tail) for tail in tails], size)
+
+
+@contextmanager
+def steady(url: str, size: int, connections: int) -> Iterator[None]:
+    """Publish without end, from a thread, as fast as requests are answered."""
+    ended = Event()
+    made = takewhile(lambda _: not ended.is_set(), endless(size))
+    with ThreadPoolExecutor(1) as threads:
+        sending = threads.submit(lambda: asyncio.run(send(url, made, connections)))
+        try:
+            yield
+        finally:
+            ended.set()
+        sending.result()
+
+
+async def send(url: str, made: Iterable[bytes], connections: int) -> list[float]:
     """Send all requests; give the seconds each took to be answered. Raises when one is not answered with 200."""
     waiting = iter(made)
+    address = urlsplit(url)
     seconds: list[float] = []
 
     async def connection() -> None:
-        reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await asyncio.open_connection(address.hostname, address.port)
         for request in waiting:
             started = time.perf_counter()
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
-            body = await reader.readexactly(length)
+            length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+            body = await reader.readexactly(int(length[1]) if length else 0)
             if b" 200 " not in head.split(b"\r\n", 1)[0]:
                 raise RuntimeError((head + body).decode())
             seconds.append(time.perf_counter() - started)

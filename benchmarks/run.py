@@ -5,30 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import quantiles
-from tempfile import TemporaryDirectory
-from urllib.parse import urlsplit
 
-import httpx2
 import load
+from machine import CloudWatch, cpu, serve
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PIPELINE = """\
 pipelines:
   - name: bench
     {condition}
     sink:
       name: aws_cloudwatch_sink
-      properties: {{log-group: /bench, log-stream: bench}}
+      properties: {{log-group: /bench, log-stream: bench, endpoint-url: '{endpoint}'}}
 """
 CONDITION = """condition:
       rules:
@@ -71,22 +61,19 @@ def measure(case: Case, count: int) -> None:
     """Run one case and print its row."""
     events = load.lines(count)
     yardstick = _json_loads(events[:20_000])
-    with counting_server() as endpoint, serve(case, endpoint) as (url, roles):
-        address = urlsplit(url)
-        asyncio.run(
-            load.send(
-                address.hostname, address.port, load.requests(load.lines(2000), case.size), case.connections
-            )
-        )
-        _settle(url)
-        before = [_cpu(pid) for pid in roles]
+    with (
+        CloudWatch() as cloud,
+        serve(PIPELINE.format(condition=case.condition, endpoint=cloud.url)) as served,
+    ):
+        asyncio.run(load.send(served.url, load.requests(load.lines(2000), case.size), case.connections))
+        served.settle()
+        roles = [served.pids["ingest"], served.pids["delivery"]]
+        before = [cpu(pid) for pid in roles]
         started = time.perf_counter()
-        seconds = asyncio.run(
-            load.send(address.hostname, address.port, load.requests(events, case.size), case.connections)
-        )
-        _settle(url)
+        seconds = asyncio.run(load.send(served.url, load.requests(events, case.size), case.connections))
+        served.settle()
         elapsed = time.perf_counter() - started
-        ingest, delivery = ((_cpu(pid) - was) / count * 1e6 for pid, was in zip(roles, before, strict=True))
+        ingest, delivery = ((cpu(pid) - was) / count * 1e6 for pid, was in zip(roles, before, strict=True))
     cuts = quantiles(seconds, n=100)
     total = ingest + delivery
     print(
@@ -105,68 +92,6 @@ def _json_loads(events: list[bytes]) -> float:
             json.loads(event)
         best = min(best, time.process_time() - started)
     return best / len(events) * 1e6
-
-
-@contextmanager
-def counting_server() -> Iterator[str]:
-    """Run the counting CloudWatch server in a process of its own."""
-    command = [sys.executable, "-m", "auditflow.testing.cloudwatch", "--counting", "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
-def serve(case: Case, endpoint: str) -> Iterator[tuple[str, list[int]]]:
-    """Run `auditflow serve`; give its address and the process ids of ingest and delivery."""
-    keys = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"}
-    with TemporaryDirectory(prefix="auditflow-bench-", dir=Path.cwd()) as folder:
-        config = Path(folder, "auditflow.yaml")
-        config.write_text(PIPELINE.format(condition=case.condition))
-        command = [
-            sys.executable,
-            "-m",
-            "auditflow",
-            "serve",
-            "--config",
-            str(config),
-            "--data-dir",
-            f"{folder}/data",
-        ]
-        process = subprocess.Popen(
-            [*command, "--port", "0", "--sink-port", "0"],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | keys,
-        )
-        try:
-            for line in process.stderr:
-                if match := re.search(r"ready: publish to (\S+)/audit/publish", line):
-                    break
-            yield match[1], [_role(process.pid, name) for name in ("ingest", "delivery")]
-        finally:
-            process.terminate()
-            process.communicate()
-
-
-def _role(parent: int, name: str) -> int:
-    for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
-        if name in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
-            return int(pid)
-    raise ProcessLookupError(name)
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def _settle(url: str) -> None:
-    while any(row["pending"] for row in httpx2.get(f"{url}/api/v1/status").json()["pipelines"]):
-        time.sleep(0.05)
 
 
 if __name__ == "__main__":

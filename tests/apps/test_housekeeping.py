@@ -90,7 +90,7 @@ async def test_what_is_too_old_is_deleted_and_says_so_later(world, caplog):
     world.letters(2, 11 * HOUR)
     world.letters(1, HOUR)
     await world.until(lambda: len(world.ledger.letters()) == 1)
-    assert "2 dead letters were older than dead-letters.max-age" in caplog.text
+    assert "the dead letters of 2 events were older than dead-letters.max-age" in caplog.text
     assert '"purged":true' in world.ledger.receipt_of("a", 1).place
 
 

@@ -11,7 +11,7 @@ import pytest
 from auditflow.apps import reload as module
 from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.apps.reload import Reload
-from auditflow.errors import ConfigError, JournalUnavailable, MissingExtra
+from auditflow.errors import ConfigError, MissingExtra
 
 PIPELINE = "pipelines: [{name: %s, sink: {name: logging_sink}}]\n"
 OFF = "pipelines: [{name: a, enabled: false, sink: {name: logging_sink}}]\n"
@@ -91,13 +91,20 @@ async def test_what_only_a_restart_changes_is_refused_with_its_place(world, sect
     assert world.told == []
 
 
-async def test_what_hinders_delivery_changes_nothing_and_is_noted(world):
-    world.fault = MissingExtra(what="x", package="y", extra="z")
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (MissingExtra(what="x", package="y", extra="z"), "needs the Python package y"),
+        (RuntimeError("no such thing"), "RuntimeError: no such thing"),
+    ],
+)
+async def test_what_hinders_delivery_changes_nothing_and_is_noted(world, fault, said):
+    world.fault = fault
     world.path.write_text(PIPELINE % "b")
-    with pytest.raises(MissingExtra):
+    with pytest.raises(ConfigError):
         await world.reload().reload()
     assert world.in_force.text() == world.text
-    assert "needs the Python package y" in world.in_force.state()["problems"][0]["message"]
+    assert said in world.in_force.state()["problems"][0]["message"]
 
 
 async def test_a_change_of_the_file_is_seen_once_it_stands_still(world, caplog):
@@ -134,6 +141,6 @@ async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
 async def test_a_disk_that_refuses_changes_nothing(world):
     world.in_force.copy.with_suffix(".draft").mkdir()
     world.path.write_text(PIPELINE % "b")
-    with pytest.raises(JournalUnavailable):
+    with pytest.raises(ConfigError, match="cannot be written"):
         await world.reload().reload()
     assert (world.told, world.in_force.text()) == ([], world.text)

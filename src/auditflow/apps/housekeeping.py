@@ -53,30 +53,33 @@ class Housekeeping:
         if (age := config.dead_letters.max_age) is not None:
             extents = self._ledger.letter_extents()
             before = int((now - age) * 1000)
-            if any(earliest < before for _, earliest in extents.values()):
-                count = self._ledger.purge(Selection(until=before))
-                _log.warning("%s dead letters were older than dead-letters.max-age and are deleted", count)
+            old = any(earliest < before for _, earliest in extents.values())
+            if old and (count := self._ledger.purge(Selection(until=before))):
+                _log.warning(
+                    "the dead letters of %s events were older than dead-letters.max-age and are deleted",
+                    count,
+                )
         return self._ledger.letter_extents()
 
-    def _judge(self, pipeline: str, events: int, earliest: int, config: Config) -> None:
+    def _judge(self, pipeline: str, letters: int, earliest: int, config: Config) -> None:
         limits = config.dead_letters
         full = None
-        if events >= limits.max_count:
-            reason = f"it has {events:,} dead letters, as many as dead-letters.max-count allows"
+        if letters >= limits.max_count:
+            reason = f"it has {letters:,} dead letters, as many as dead-letters.max-count allows"
             hint = f"auditflow dead-letters list --pipeline {pipeline}; then replay or purge them, or raise the limit"
             full = Outcome(Verdict.BLOCKED, DEAD_LETTERS_FULL, reason, hint)
-        warning = "; ".join(_warnings(events, earliest, limits.max_count, limits.max_age))
+        warning = "; ".join(_warnings(letters, earliest, limits.max_count, limits.max_age))
         if warning and warning != self._told.get(pipeline):
             _log.warning("%s: %s", pipeline, warning)
         self._told[pipeline] = warning
         self._tell(pipeline, full, warning)
 
 
-def _warnings(events: int, earliest: int, max_count: int, max_age: float | None) -> Iterable[str]:
-    if events >= WARN_AT * max_count:
-        share = min(100, 100 * events // max_count // 5 * 5)  # in steps, lest each letter be a new warning
+def _warnings(letters: int, earliest: int, max_count: int, max_age: float | None) -> Iterable[str]:
+    if letters >= WARN_AT * max_count:
+        share = min(100, 100 * letters // max_count // 5 * 5)  # in steps, lest each letter be a new warning
         yield f"its dead letters are {share} % of dead-letters.max-count, {max_count:,}"
-    if max_age is not None and events:
+    if max_age is not None and letters:
         left = earliest / 1000 + max_age - time.time()
         if left <= (1 - WARN_AT) * max_age:
             day = time.strftime("%Y-%m-%d", time.gmtime(earliest / 1000 + max_age))

@@ -12,7 +12,8 @@ from typing import Final
 from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.config import Config, PipelineConfig
 from auditflow.config.document import read
-from auditflow.errors import AuditFlowError, ConfigError, JournalUnavailable, Problem
+from auditflow.errors import AuditFlowError, ConfigError, JournalDamaged, JournalUnavailable, Problem
+from auditflow.foreign import text_of
 from auditflow.plugins import Catalogue
 
 LOOK_SECONDS: Final = 1.0
@@ -61,22 +62,25 @@ class Reload:
     async def reload(self) -> list[str]:
         """Put the file as it is now in force; give the names of the pipelines that have changed by it.
 
-        Raises ConfigError, or what else keeps it from being put in force; then the old one stays so.
+        Raises ConfigError with whatever keeps it from being put in force; then the old one stays so. Raises
+        JournalDamaged.
         """
         async with self._busy:
             self._seen = self._stamp()
             try:
                 return await self._reload()
-            except ConfigError as error:
-                self._note(error.problems)
+            except JournalDamaged:
                 raise
-            except AuditFlowError as error:
-                self._note([Problem(str(self._file.path), 1, 1, "", str(error), error.hint)])
-                raise
+            except Exception as error:
+                problems = error.problems if isinstance(error, ConfigError) else [self._problem(error)]
+                with suppress(JournalUnavailable):  # who asked is told all the same
+                    self._in_force.refuse(problems)
+                raise ConfigError(problems=problems) from error
 
-    def _note(self, problems: Sequence[Problem]) -> None:
-        with suppress(JournalUnavailable):  # it is said in the log all the same
-            self._in_force.refuse(problems)
+    def _problem(self, error: Exception) -> Problem:
+        if isinstance(error, AuditFlowError):
+            return Problem(str(self._file.path), 1, 1, "", str(error), error.hint)
+        return Problem(str(self._file.path), 1, 1, "", f"{type(error).__name__}: {text_of(error)}")
 
     async def _reload(self) -> list[str]:
         text = self._file.read()
@@ -97,7 +101,7 @@ class Reload:
     async def _logged(self) -> None:
         try:
             changed = await self.reload()
-        except AuditFlowError as error:
+        except ConfigError as error:
             _log.error("the configuration stays as it was: %s", error.explained())
         else:
             _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")

@@ -351,7 +351,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def letter_extents(self) -> dict[str, tuple[int, int]]:
-        """Give, for each pipeline with letters, the number of events in them and the earliest last failure.
+        """Give, for each pipeline with letters, their number and the earliest last failure.
 
         The latter is Unix time in milliseconds.
         """

@@ -92,10 +92,10 @@ class LedgerReader(Ledger):
             return letter_rows.groups(connection, selection) if connection else []
 
     def letter_extents(self) -> dict[str, tuple[int, int]]:
-        """Give, for each pipeline with letters, the number of events in them and the earliest last failure."""
+        """Give, for each pipeline with letters, their number and the earliest last failure."""
         with self._read() as connection:
             rows = run(connection, SQL.letter_extents) if connection else []
-        return {pipeline: (events, earliest) for pipeline, events, earliest in rows}
+        return {pipeline: (letters, earliest) for pipeline, letters, earliest in rows}
 
     def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[Letter]:
         """Give letters that the pipeline is to deliver anew by ascending id, beginning above `after`."""

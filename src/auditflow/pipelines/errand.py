@@ -7,7 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from contextlib import suppress
 
-from auditflow.errors import JournalDamaged
+from auditflow.errors import AuditFlowError, JournalDamaged
 from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.destination import pause
 from auditflow.pipelines.gate import Stopped
@@ -39,17 +39,21 @@ class Errand(ABC):
                 await self._all()
                 await self._awake.wait()
                 failures = 0
+                continue
             except Stopped:
                 return
             except JournalDamaged:
                 raise  # to work on needs a restart of the process
+            except AuditFlowError as error:
+                _log.error("%s of %s waits: %s", *self._names(), error.explained())
             except Exception:  # noqa: BLE001 - one pipeline's fault must not end the others
-                failures += 1
-                _log.exception(
-                    "%s of %s waits and is tried again", type(self).__name__, self._record.pipeline
-                )
-                with suppress(Stopped):
-                    await self._outlet.gate.wait(pause(failures, 1.0))
+                _log.exception("%s of %s failed and starts again", *self._names())
+            failures += 1
+            with suppress(Stopped):
+                await self._outlet.gate.wait(pause(failures, 1.0))
+
+    def _names(self) -> tuple[str, str]:
+        return type(self).__name__, self._record.pipeline
 
     @abstractmethod
     async def _all(self) -> None:

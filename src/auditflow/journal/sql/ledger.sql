@@ -71,7 +71,7 @@ CREATE INDEX letter_target ON letter (target, id) WHERE target <> ''
 CREATE INDEX letter_sequence ON letter (pipeline, sequence)
 
 -- name: create_extent_index
-CREATE INDEX letter_extent ON letter (pipeline, last_failed, count)
+CREATE INDEX letter_extent ON letter (pipeline, last_failed)
 
 -- name: create_receipt
 -- "members" tells which of the numbers from first to last, see `receipts`; they stay as long as blocks do.
@@ -169,7 +169,7 @@ SELECT pipeline, code, count(*), sum(count), min(first_failed), max(last_failed)
 FROM letter WHERE {chosen} GROUP BY pipeline, code ORDER BY pipeline, code
 
 -- name: letter_extents
-SELECT pipeline, sum(count), min(last_failed) FROM letter GROUP BY pipeline
+SELECT pipeline, count(*), min(last_failed) FROM letter GROUP BY pipeline
 
 -- name: replayable
 -- Dead, with an event to deliver, and with a pipeline that runs.
