@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow.event_time import epoch_ms, event_time
+from auditflow import event_time as event_time_module
+from auditflow.event_time import MET, epoch_ms, event_time, utc_times
 
 NOW = 1_800_000_000_000
 BASE = 1_767_323_045_000  # 2026-01-02T03:04:05Z
@@ -68,3 +69,24 @@ def test_the_first_field_that_is_a_time_counts(fields, expected):
 @pytest.mark.parametrize("event", [b"", b"{", b"\xff\xfe", b'{"eventTime": "\xff"}'])
 def test_what_is_no_event_happened_now(event):
     assert event_time(event, NOW) == NOW
+
+
+forms = st.sampled_from(["2026-01-02T03:04:05Z", "2026-01-02t03:04:05.5z", "2026-01-02 03:04:60.123456789+05:30",
+                         "0001-01-01T00:00:00+10:00", "2026-01-02T03:04:05.678-23:59"])  # fmt: skip
+no_times = st.sampled_from(["2026-01-02", "2026-01-02T03:04:05", "2026-01-02T03:04:05+0000", "2026-02-30T03:04:05Z",
+                            "0000-01-01T00:00:00Z", "٢٠٢٦-01-02T03:04:05Z", "", "2026-01-02T03:04:05.Z"])  # fmt: skip
+
+
+@given(st.lists(forms, min_size=1))
+def test_many_times_are_read_as_one_is(texts):
+    assert utc_times(texts) == [epoch_ms(text) for text in texts]
+
+
+@given(st.lists(forms), no_times)
+def test_one_that_is_none_is_noticed_among_many(texts, odd):
+    assert utc_times([*texts, odd]) is None
+
+
+def test_what_is_remembered_of_times_is_bounded():
+    assert utc_times([f"2026-01-02T03:04:05.{n:06}Z" for n in range(2 * MET)]) is not None
+    assert len(event_time_module._rest) <= MET

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
 import msgspec
@@ -18,21 +17,20 @@ from msgspec import UNSET, Meta, UnsetType
 
 from auditflow.errors import InvalidRequest
 from auditflow.event import MAX_EXTRA_KEYS, NO_TENANT, PLATFORM_TENANT, Geolocation, Header, Name
-from auditflow.event_time import epoch_ms
+from auditflow.event_time import epoch_ms, utc_times
 from auditflow.ingest.examine import examine, is_tenant
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.stamp import Stamp, filled, stamped
 from auditflow.journal import Batch
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 _UUID_LENGTH: Final = 36
+_UUID_BYTES: Final = 16
 _UUID_DASHES: Final = (8, 13, 18, 23)
+_ID: Final = len('"eventId":"",') + _UUID_LENGTH
 _FULL: Final = (
     len('{"eventType":"a","sourceSystem":"b","extra":{}}') + (MAX_EXTRA_KEYS + 1) * len('"":0,') - 1
 )
-"""Bytes of the shortest event with too many keys in `extra`."""
+"""Bytes of the shortest event with too many keys in `extra`; one with an id has `_ID` more."""
 
 
 @dataclass(slots=True)
@@ -104,7 +102,7 @@ class _Expected(msgspec.Struct, gc=False, rename="camel"):
     event_type: Name
     source_system: Name
     event_id: str | UnsetType = UNSET
-    event_time: Annotated[datetime, Meta(tz=True)] | UnsetType = UNSET
+    event_time: str | UnsetType = UNSET
     timestamp: UnsetType = UNSET  # a client's own has to be replaced
     correlation_id: Annotated[str, Meta(min_length=1, max_length=64)] | UnsetType = UNSET
     tenant_id: str | UnsetType = UNSET
@@ -118,10 +116,7 @@ _expected = msgspec.json.Decoder(_Expected)
 def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | None:
     """Take all events at once; None when there is anything about one of them to look at."""
     text = b"".join(raws)
-    offsets = b'+0000"' in text or b'-0000"' in text  # msgspec takes a zone without colon, RFC 3339 does not
-    if offsets or b"\n" in text or b"\r" in text or max(map(len, raws)) > limits.event_bytes:
-        return None
-    if [raw for raw in raws if len(raw) >= _FULL and raw.count(b":") > MAX_EXTRA_KEYS]:
+    if b"\n" in text or b"\r" in text or max(map(len, raws)) > limits.event_bytes:
         return None
     try:
         text.decode()  # fields that the header skips must be UTF-8 too
@@ -132,6 +127,9 @@ def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | 
     if ids is None or times is None or tenants is None:
         return None
     supplied = headers[0].event_id is not UNSET
+    full = _FULL + _ID * supplied
+    if [raw for raw in raws if len(raw) >= full and raw.count(b":") > MAX_EXTRA_KEYS]:
+        return None
     events = _stamped_alike(raws, headers, stamp, None if supplied else ids)
     if events is None:
         return None
@@ -145,27 +143,26 @@ def _ids(headers: Sequence[_Expected]) -> list[str] | None:
     absent = ids.count(UNSET)
     if absent:
         return [str(uuid_utils.uuid7()) for _ in ids] if absent == len(ids) else None
-    text = "".join(ids).lower()  # type: ignore[arg-type] # none of them is UNSET
-    count = len(ids)
-    dashes = "-" * count
-    if set(map(len, ids)) != {_UUID_LENGTH} or text.count("-") != len(_UUID_DASHES) * count:  # type: ignore[arg-type]
+    text = "".join(ids)  # type: ignore[arg-type] # none of them is UNSET
+    dashes = "-" * len(ids)
+    if set(map(len, ids)) != {_UUID_LENGTH} or any(text[at::_UUID_LENGTH] != dashes for at in _UUID_DASHES):  # type: ignore[arg-type]
         return None
-    if any(text[place::_UUID_LENGTH] != dashes for place in _UUID_DASHES):
+    try:
+        digits = bytes.fromhex(text.replace("-", ""))
+    except ValueError:
         return None
-    if not _HEXADECIMAL.issuperset(text.replace("-", "")):
+    if len(digits) != _UUID_BYTES * len(ids):  # there were more dashes, or spaces
         return None
-    return [text[start : start + _UUID_LENGTH] for start in range(0, len(text), _UUID_LENGTH)]
+    return ids if text == text.lower() else [event_id.lower() for event_id in ids]  # type: ignore[return-value, union-attr]
 
 
 def _times(headers: Sequence[_Expected], stamp: Stamp) -> list[int] | None:
-    """Give when the events happened; None when one has a zone that must be looked at."""
-    moments = [header.event_time for header in headers]
-    absent = moments.count(UNSET)
-    if absent == len(moments):
-        return [stamp.received_ms] * absent
-    if absent or [moment for moment in moments if moment.tzinfo is not UTC]:  # type: ignore[union-attr]
-        return None
-    return [(moment - _EPOCH) // _MILLISECOND for moment in moments]  # type: ignore[operator]
+    """Give when the events happened; None when only some say it, or one in a way that must be looked at."""
+    texts = [header.event_time for header in headers]
+    absent = texts.count(UNSET)
+    if absent:
+        return [stamp.received_ms] * absent if absent == len(texts) else None
+    return utc_times(texts)  # type: ignore[arg-type] # none of them is UNSET
 
 
 def _tenants(headers: Sequence[_Expected], stamp: Stamp) -> list[str] | None:

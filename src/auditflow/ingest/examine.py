@@ -19,7 +19,8 @@ _is_uuid = re.compile(UUID_PATTERN).fullmatch
 _is_tenant = re.compile(TENANT_PATTERN).fullmatch
 _is_rfc3339 = re.compile(
     r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])[Tt ]([01]\d|2[0-3]):[0-5]\d:([0-5]\d|60)(\.\d+)?"
-    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)"
+    r"([Zz]|[+-]([01]\d|2[0-3]):[0-5]\d)",
+    re.ASCII,
 ).fullmatch
 
 
