@@ -97,7 +97,7 @@ def decode(row: Row, following: int | None) -> Block | None:
     if row.sound():
         return _decode_sound(row)
     try:
-        first, end, appended_at = int(row.first), int(row.first) + int(row.length), int(row.appended_at)
+        first, end = int(row.first), int(row.first) + int(row.length)
     except (TypeError, ValueError):
         return None
     if end <= first or (following is not None and end > following):
@@ -106,6 +106,7 @@ def decode(row: Row, following: int | None) -> Block | None:
         tenants = _tenants.decode(row.tenants)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
         tenants = {}
+    appended_at = row.appended_at if type(row.appended_at) is int else 0
     return Block(first, end - first, appended_at, tenants, (), "the block's checksum does not match")
 
 
