@@ -30,8 +30,11 @@ from auditflow.config.model import (
     PluginsConfig,
     ServerConfig,
     SinkConfig,
+    TenantConfig,
+    TenantsConfig,
 )
 from auditflow.config.schema import schema
+from auditflow.ingest.admission import Quota
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines.condition import OPERATORS, Condition, Rule
@@ -123,6 +126,7 @@ def configuration() -> str:
         ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
         ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
+        ("`tenants`", TenantsConfig), ("A tenant's file", TenantConfig), ("`quota` of a tenant", Quota),
         ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [

@@ -182,8 +182,9 @@ class InvalidRequest(AuditFlowError):
 
 
 class TenantRefused(AuditFlowError):
-    """Events of tenant {tenant} are not accepted."""
+    """Events of tenant {tenant!r} are not accepted."""
 
+    code = "TENANT_REFUSED"
     status: ClassVar[int] = 403
     """HTTP status of the answer."""
 

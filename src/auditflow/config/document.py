@@ -113,7 +113,7 @@ def _compose(document: Document, content: bytes | None) -> yaml.Node | None:
         document.problems.append(document.problem((), *reason.args))
     else:
         if root is None:
-            hint = "begin with `pipelines:`; the guide has examples"
+            hint = "begin with `pipelines:`, or a tenant's file with `tenantId:`; the guide has examples"
             document.problems.append(document.problem((), "the file is empty", hint))
         return root
     return None

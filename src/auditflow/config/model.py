@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo, field_validator
 
 from auditflow.errors import AuditFlowError
+from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
+from auditflow.ingest.admission import Quota
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
@@ -198,11 +200,59 @@ class PluginsConfig(Settings):
     """Folder with the folders `sinks/` and `transformers/`, which hold one module for each plugin."""
 
 
+class TenantsConfig(Settings):
+    """Where the tenants are described."""
+
+    directory: LocatedPath
+    """Folder of the tenants' files, one `*.yaml` or `*.yml` for each; what changes in it counts within five seconds."""
+
+    @field_validator("directory")
+    @classmethod
+    def _there(cls, directory: Path, info: ValidationInfo) -> Path:
+        if isinstance(info.context, Surroundings) and not directory.is_dir():
+            raise misfit("there is no such folder", "create it, or correct the path")
+        return directory
+
+
+class TenantConfig(Settings):
+    """One tenant: whether and how many of its events are accepted, and what happens to them."""
+
+    tenant_id: Annotated[
+        str,
+        Field(
+            pattern=TENANT_PATTERN,
+            alias="tenantId",
+            validation_alias=AliasChoices("tenantId", "tenant-id"),
+        ),
+    ]
+    """Id of the tenant, as in its events."""
+    enabled: bool = True
+    """Whether its events are accepted and its pipelines run."""
+    quota: Quota = Quota()
+    """How many of its events are accepted; without it, all."""
+    delivery: DeliveryPolicy = DeliveryPolicy()
+    """How hard its pipelines try that do not say otherwise; what it leaves out is as in `auditflow.yaml`."""
+    pipelines: tuple[PipelineConfig, ...] = ()
+    """What happens to its events, and to nobody else's."""
+
+    @field_validator("tenant_id", mode="before")
+    @classmethod
+    def _not_reserved(cls, tenant_id: object) -> object:
+        if tenant_id == PLATFORM_TENANT:
+            raise misfit(
+                f"{PLATFORM_TENANT} is the owner of events without a tenant",
+                "write its pipelines at the top of auditflow.yaml",
+            )
+        return tenant_id
+
+
 class Config(Settings):
     """The configuration of AuditFlow."""
 
     pipelines: tuple[PipelineConfig, ...] = ()
-    """What happens to events: each pipeline gets every one of them."""
+    """What happens to events: each pipeline gets every one of them; with tenants, those that name no tenant."""
+    tenants: TenantsConfig | None = None
+    """Where the tenants are described; without it, everybody's events are accepted and go to all pipelines."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """How hard pipelines try that do not say otherwise."""
     journal: JournalConfig = JournalConfig()
