@@ -216,6 +216,34 @@ class TenantRateLimited(TenantRefused):
         """Seconds until the quota allows as many events."""
 
 
+class SecretMissing(AuditFlowError):
+    """The secret {key!r} of tenant {tenant!r} is missing: {place} is not there, or empty."""
+
+    code = "SECRET_MISSING"
+    hint_template = "{hint}"
+
+
+class SecretUnreadable(AuditFlowError):
+    """The secrets of tenant {tenant!r} cannot be read from {place}: {reason}."""
+
+    code = "SECRET_UNREADABLE"
+    hint_template = "{hint}"
+
+
+class SecretUnfit(AuditFlowError):
+    """With the secrets of tenant {tenant!r} in place, {sink} does not accept its properties: {reason}."""
+
+    code = "SECRET_UNFIT"
+    hint_template = "Correct what these secrets hold: {keys}."
+
+
+class SecretsUnavailable(AuditFlowError):
+    """The secrets of tenant {tenant!r} cannot be had from {place} at this moment: {reason}."""
+
+    code = "SECRETS_UNAVAILABLE"
+    hint_template = "See whether {place} can be reached from here; it is asked again."
+
+
 class SinkBlocked(AuditFlowError):
     """{destination} cannot take events; the cause is {reason!r}."""
 

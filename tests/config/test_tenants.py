@@ -6,7 +6,8 @@ from textwrap import dedent
 import pytest
 
 from auditflow.config import Config, Problem
-from auditflow.config.tenants import TenantFolder, Tenants, Terms, load_tenants
+from auditflow.config.tenant_file import Terms
+from auditflow.config.tenants import TenantFolder, Tenants, load_tenants
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, discover
 

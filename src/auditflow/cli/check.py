@@ -79,7 +79,8 @@ def _tenants(config: "Config", catalogue: "Catalogue | None") -> "Tenants | None
 
     if config.tenants is None:
         return None
-    terms = Terms(os.environ, catalogue or discover(config.plugins.directory), config.delivery)
+    found = catalogue or discover(config.plugins.directory)
+    terms = Terms(os.environ, found, config.delivery, config.secrets)
     return load_tenants(config.tenants.directory, terms)
 
 

@@ -17,7 +17,8 @@ from auditflow.config.model import (
     TransformerConfig,
 )
 from auditflow.config.schema import schema
-from auditflow.config.tenants import TenantFolder, Tenants, Terms, load_tenants
+from auditflow.config.tenant_file import Terms
+from auditflow.config.tenants import TenantFolder, Tenants, load_tenants
 from auditflow.errors import ConfigError, Problem
 
 __all__ = [

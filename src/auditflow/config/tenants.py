@@ -5,54 +5,22 @@ A file that is broken keeps what it said when it was last good. A file is read a
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from auditflow.config.document import Document, read
-from auditflow.config.loader import in_order, joined_policy, repeated_pipelines, with_defaults
-from auditflow.config.model import PipelineConfig, Surroundings, TenantConfig
-from auditflow.config.validation import validated
+from auditflow.config.loader import in_order
+from auditflow.config.model import PipelineConfig, TenantConfig
+from auditflow.config.tenant_claims import decided
+from auditflow.config.tenant_file import Stamp, TenantFile, Terms, read_tenant
 from auditflow.errors import Problem
-from auditflow.pipelines.policy import DeliveryPolicy
-from auditflow.plugins import Catalogue
 
 SUFFIXES: Final = (".yaml", ".yml")
 
-Stamp = tuple[int, int, int]
-"""Time of change in nanoseconds, size and inode of a file; another one means that it has changed."""
-
 _UNREADABLE: Final = (0, 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What the files of tenants are judged by."""
-
-    environ: Mapping[str, str] = field(repr=False)
-    catalogue: Catalogue
-    delivery: DeliveryPolicy = field(default_factory=DeliveryPolicy)
-    """How hard pipelines try where the tenant's file does not say."""
-
-
-@dataclass(frozen=True, slots=True)
-class TenantFile:
-    """One file: what it says, and what counts."""
-
-    path: Path
-    stamp: Stamp
-    digest: bytes = b""
-    offered: TenantConfig | None = None
-    """What it says now; None while it has problems."""
-    in_force: TenantConfig | None = None
-    """What counts: what it says now, or what it said when it was last good."""
-    problems: tuple[Problem, ...] = ()
-    id_at: tuple[int, int] = (1, 1)
-    """Line and column of the tenant's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,69 +131,11 @@ def _loaded(directory: Path, stamps: Mapping[str, Stamp], terms: Terms, before: 
     files = [
         old[name]
         if same and name in old and old[name].stamp == stamp
-        else _read(directory / name, stamp, terms, old.get(name), same=same)
+        else read_tenant(directory / name, stamp, terms, old.get(name), same=same)
         for name, stamp in stamps.items()
     ]
-    files, clashes = _in_force(files)
+    files, clashes = decided(files, terms)
     problems = [*clashes, *(problem for file in files for problem in file.problems)]
     by_id = {file.in_force.tenant_id: file.in_force for file in files if file.in_force}
     ordered = in_order(problems, [file.path for file in files])
     return Tenants(terms, {file.path.name: file for file in files}, by_id, tuple(ordered))
-
-
-def _read(path: Path, stamp: Stamp, terms: Terms, old: TenantFile | None, *, same: bool) -> TenantFile:
-    """Read a file; one that was only touched stays what it was."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        content = None
-    digest = hashlib.sha256(content).digest() if content is not None else b""
-    if same and old and digest and old.digest == digest:
-        return replace(old, stamp=stamp)
-    document = read(path, terms.environ, content)
-    problems = list(document.problems)
-    tenant = validated(document, TenantConfig, Surroundings(terms.catalogue, path.parent), problems)
-    problems += repeated_pipelines([document])
-    file = TenantFile(path, stamp, digest, in_force=old.in_force if old else None, id_at=_id_at(document))
-    if problems or tenant is None:
-        return replace(file, problems=tuple(in_order(problems, [path])))
-    return replace(file, offered=_with_delivery(tenant, terms.delivery))
-
-
-def _with_delivery(tenant: TenantConfig, defaults: DeliveryPolicy) -> TenantConfig:
-    delivery = joined_policy(tenant.delivery, defaults)
-    pipelines = with_defaults(tenant.pipelines, delivery)
-    return tenant.model_copy(update={"delivery": delivery, "pipelines": pipelines})
-
-
-def _id_at(document: Document) -> tuple[int, int]:
-    found = document.values.get(("tenantId",)) or document.values.get(("tenant-id",))
-    return found or (1, 1)
-
-
-def _in_force(files: Iterable[TenantFile]) -> tuple[list[TenantFile], list[Problem]]:
-    """Decide what counts. An id belongs to the file that had it before, else to the first by name."""
-    owners: dict[str, TenantFile] = {}
-    decided, problems = [], []
-    for file in sorted(files, key=lambda file: (_claims_another_id(file), file.path.name)):
-        tenant = file.offered or file.in_force
-        if file.offered and file.offered.tenant_id in owners:
-            problems.append(_taken(file, file.offered.tenant_id, owners[file.offered.tenant_id]))
-            tenant = file.in_force
-        if tenant and tenant.tenant_id in owners:
-            tenant = None
-        decided.append(replace(file, in_force=tenant))
-        if tenant:
-            owners[tenant.tenant_id] = file
-    return sorted(decided, key=lambda file: file.path.name), problems
-
-
-def _claims_another_id(file: TenantFile) -> bool:
-    if file.in_force is None:
-        return True
-    return file.offered is not None and file.offered.tenant_id != file.in_force.tenant_id
-
-
-def _taken(file: TenantFile, tenant_id: str, owner: TenantFile) -> Problem:
-    message = f"{tenant_id} is the tenant of {owner.path.name} already"
-    return Problem(str(file.path), *file.id_at, "tenantId", message, "give each tenant one file")

@@ -15,6 +15,11 @@ from auditflow.settings import SHORTEST_SECRET, Fault, Settings, faults
 
 S_ = TypeVar("S_", bound=Settings)
 
+_USE_A_VARIABLE: Final = "write ${NAME}, and set that environment variable"
+
+_HOLDERS: Final = (("sink", "properties"), ("sink", "fallback", "properties"))
+"""Where, from a pipeline, secrets may stand."""
+
 _PIECE: Final = 6
 """Letters and digits in a row that a message and a value may not share."""
 
@@ -25,6 +30,12 @@ def validated(
     """Check a document against a model. What is wrong is added to `problems`; then, and for no data, gives None."""
     if document.data is None:
         return None
+    for where in document.secrets:
+        if not _is_property(where):
+            problems.append(
+                document.problem(where, "a secret can only stand in a property of a sink", _USE_A_VARIABLE)
+            )
+            document.unfilled.add(where)
     try:
         return model.model_validate(document.data, context=surroundings)
     except ValidationError as error:
@@ -33,6 +44,12 @@ def validated(
             if fault.unknown or not any(place[: len(where)] == where for place in document.unfilled):
                 problems.append(_problem(document, where, fault))
     return None
+
+
+def _is_property(where: Where) -> bool:
+    """Tell whether this is a value among a sink's or fallback's properties."""
+    inside = where[2:] if where[:1] == ("pipelines",) else ()
+    return any(inside[: len(holder)] == holder and len(inside) > len(holder) for holder in _HOLDERS)
 
 
 def _in_file(document: Document, where: Where) -> Where:
