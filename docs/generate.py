@@ -28,6 +28,7 @@ from auditflow.config.model import (
     JournalConfig,
     PipelineConfig,
     PluginsConfig,
+    SecretsConfig,
     ServerConfig,
     SinkConfig,
     TenantConfig,
@@ -41,6 +42,7 @@ from auditflow.pipelines.condition import OPERATORS, Condition, Rule
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import discover
 from auditflow.settings import PropertyInfo, describe
+from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.telemetry import metrics
 
 DOCS: Final = Path(__file__).parent
@@ -127,7 +129,7 @@ def configuration() -> str:
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
         ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
         ("`tenants`", TenantsConfig), ("A tenant's file", TenantConfig), ("`quota` of a tenant", Quota),
-        ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
+        ("`secrets`", SecretsConfig), ("`secrets.aws-secrets-manager`", AwsSecretsManager), ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [
         "# Configuration\n\nThe properties of a sink: `auditflow sinks NAME`, or its page in docs/sinks.\n"
