@@ -176,19 +176,19 @@ def _without_values(fault: Fault, secrets: Collection[str]) -> str:
 
 def _without_secrets(outcomes: list[Outcome], secrets: Collection[str]) -> list[Outcome]:
     """Give the outcomes with asterisks for secrets; events of a request go on sharing outcome and place."""
-    distinct = {id(each): each for each in outcomes}
+    distinct = dict(zip(map(id, outcomes), outcomes, strict=True))
     places = {id(each.where): each.where for each in distinct.values()}
-    cleaned_places = {key: _cleaned(where, secrets) for key, where in places.items()}
+    places = {key: _cleaned(where, secrets) for key, where in places.items()}
     cleaned = {
         key: replace(
             each,
             reason=without(each.reason, secrets),
             hint=without(each.hint, secrets),
-            where=cleaned_places[id(each.where)],
+            where=places[id(each.where)],
         )
         for key, each in distinct.items()
     }
-    return [cleaned[id(each)] for each in outcomes]
+    return outcomes if cleaned == distinct else [cleaned[id(each)] for each in outcomes]
 
 
 def _cleaned(value: Any, secrets: Collection[str]) -> Any:
