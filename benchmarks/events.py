@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count, islice
@@ -16,12 +16,14 @@ POOL = 20_000
 """So many different events; from then on the same again, under new ids."""
 NDJSON = "application/x-ndjson"
 JSON = "application/json"
+TENANT = "tenant-%03d"
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) audit/1.4"
 
 
-def fresh(number: int, tenants: int = 20, start: int = 0) -> list[bytes]:
-    """Make events of about 457 bytes, each with an id of its own, of that many tenants in turn."""
-    return _with_ids(islice(_around(_pool(tenants), start), number))
+def fresh(number: int, tenant: Callable[[int], int] = lambda n: n % 20, start: int = 0) -> list[bytes]:
+    """Make events of about 457 bytes, each with an id of its own, of the tenant that its number gives."""
+    tails = zip(range(start, start + number), _around(_pool(), start), strict=False)
+    return _with_ids(b'"tenantId":"%s",%s' % ((TENANT % tenant(n)).encode(), tail) for n, tail in tails)
 
 
 def sized(number: int, size: int) -> list[bytes]:
@@ -51,7 +53,7 @@ def endless(size: int) -> Iterator[bytes]:
 _SMALL = 300
 
 
-def _with_ids(tails: Iterator[bytes]) -> list[bytes]:
+def _with_ids(tails: Iterable[bytes]) -> list[bytes]:
     return [b'{"eventId":"%s",%s' % (str(uuid4()).encode(), tail) for tail in tails]
 
 
@@ -65,12 +67,12 @@ def _tail(event: dict[str, object]) -> bytes:
 
 
 @cache
-def _pool(tenants: int) -> list[bytes]:
+def _pool() -> list[bytes]:
     start = datetime.now(UTC) - timedelta(milliseconds=33 * POOL)  # they end about now
     tails = []
-    for number, event in enumerate(islice(sample_events(start=start), POOL)):
+    for event in islice(sample_events(start=start), POOL):
         event["extra"]["userAgent"] = AGENT
-        tails.append(_tail({"tenantId": f"tenant-{number % tenants:03}"} | event))
+        tails.append(_tail(event))
     return tails
 
 

@@ -74,9 +74,10 @@ class Target:
     @property
     def share(self) -> float:
         """Measured as a share of what is allowed: up to 1 is within the target."""
-        if self.bound == "≤":
-            return self.measured / self.limit
-        return self.limit / self.measured if self.measured else float("inf")
+        part, whole = (self.measured, self.limit) if self.bound == "≤" else (self.limit, self.measured)
+        if not whole:
+            return 0.0 if not part else float("inf")
+        return part / whole
 
 
 class Arrivals:

@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 
+import scale
 import start
 import throughput
 from report import Report
@@ -16,6 +17,9 @@ CASES: dict[str, Callable[[Report, float], None]] = {
     "routed": throughput.routed,
     "single": throughput.single,
     "sizes": throughput.sizes,
+    "pipelines": scale.pipelines,
+    "guarded": scale.guarded,
+    "streams": scale.streams,
 }
 QUICK = 0.15
 """Of the usual load, in the quick form."""
@@ -25,18 +29,21 @@ def main() -> None:
     """Run the cases, print the table and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--case", choices=CASES, action="append", help="only this one; may be repeated")
-    parser.add_argument("--quick", action="store_true", help="a minute, for a first impression")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the usual load")
+    parser.add_argument(
+        "--quick", action="store_const", dest="scale", const=QUICK, help="for a first impression"
+    )
     options = parser.parse_args()
     report, began = Report(), time.monotonic()
     for name in options.case or CASES:
         case = CASES[name]
         report.begin(name, (case.__doc__ or "").strip())
         try:
-            case(report, QUICK if options.quick else 1.0)
+            case(report, options.scale)
         except RuntimeError as error:  # it did not start, or refused: the other cases can be measured still
             report.miss(f"{name}: {str(error).strip().splitlines()[-1]}")
     print(f"\n{report.table()}\n\n{time.monotonic() - began:.0f} s", flush=True)
-    if not options.case and not options.quick:
+    if not options.case and options.scale >= 1:
         report.write()
 
 

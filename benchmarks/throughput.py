@@ -52,7 +52,7 @@ def batches(report: Report, scale: float) -> None:
 
 
 def routed(report: Report, scale: float) -> None:
-    """The same with a three-rule condition, and a stream for each of 20 tenants."""
+    """As batches, with a three-rule condition, and a stream for each of 20 tenants."""
     with _served(CONDITION, "{{ tenantId }}") as (subject, cloud):
         found = _rounds(report, "routed", subject, cloud, _whole(200_000 * scale))
     report.promise(Target("condition, 20 streams: CPU / json.loads", "≤", ROUTED_RATIO, found.ratio))
