@@ -24,6 +24,7 @@ AUDITFLOW = os.environ.get("AUDITFLOW") or str(Path(sys.executable).with_name("a
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
 START_SECONDS = 60.0
 POLL_SECONDS = 0.05
+SETTLE_SECONDS = 0.3
 
 
 class CloudWatch:
@@ -112,8 +113,12 @@ class Subject:
         """Give the proportional memory of all parts together, in MB: what they share counts once."""
         return sum(memory(pid)[1] for pid in self.pids.values())
 
-    def settle(self) -> None:
-        """Wait until nothing is left to do once the destination has everything."""
+    def delivered(self) -> int:
+        """Give how many events it says it has delivered; 0 when it does not say."""
+        return 0
+
+    def settle(self, delivered: int) -> None:
+        """Wait until it says that so many events have been delivered."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,19 @@ class Served(Subject):
         rows = httpx2.get(f"{self.url}/api/v1/status", timeout=60).json()["pipelines"]
         return {row["name"]: row for row in rows}
 
-    def settle(self) -> None:
-        """Wait until no event is pending."""
-        while any(row["pending"] for row in self.pipelines().values()):
-            time.sleep(POLL_SECONDS)
+    def delivered(self) -> int:
+        """Give how many events were delivered, of all pipelines together."""
+        return sum(row["delivered"] for row in self.pipelines().values())
+
+    def settle(self, delivered: int) -> None:
+        """Wait until so many events have been delivered, which is asked seldom: the answer costs as well.
+
+        RuntimeError when nothing is left to be delivered and it were fewer.
+        """
+        while (now := self.delivered()) < delivered:
+            if not any(row["pending"] for row in self.pipelines().values()) and self.delivered() == now:
+                raise RuntimeError(f"{now:,} events were delivered instead of {delivered:,}")
+            time.sleep(SETTLE_SECONDS)
 
     def order(self, pipeline: str, what: str) -> None:
         """Pause or resume a pipeline."""

@@ -118,11 +118,12 @@ def run(  # noqa: PLR0913 - all named
     """Publish `made`, which holds `count` events, wait until everything has been delivered, and account for it."""
     yardstick = json_loads()
     seen = Arrivals(subject, cloud)
+    delivered = subject.delivered()
     before, others = subject.cpu(), cloud.cpu() if cloud else 0.0
     sent = load.apart(subject.url, made, connections, seen.look)
     if cloud:
         wait(lambda: seen.look() >= count, DELIVERY_SECONDS)
-    subject.settle()
+    subject.settle(delivered + count)
     seen.look()
     parts = {name: (now - before[name]) / count * 1e6 for name, now in subject.cpu().items()}
     p50, p99 = _waits(sent)

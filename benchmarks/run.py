@@ -6,6 +6,7 @@ import argparse
 import time
 from collections.abc import Callable
 
+import backlog
 import scale
 import start
 import throughput
@@ -20,6 +21,7 @@ CASES: dict[str, Callable[[Report, float], None]] = {
     "pipelines": scale.pipelines,
     "guarded": scale.guarded,
     "streams": scale.streams,
+    "backlog": backlog.backlog,
 }
 QUICK = 0.15
 """Of the usual load, in the quick form."""

@@ -21,7 +21,7 @@ ROUNDS = 3
 TENANTS = 1000
 PIPELINES_RATIO = 1.5
 GUARDED_RATIO = 1.6
-STREAMS = 20_000
+STREAMS = 10_000
 PER_STREAM = 4
 TOGETHER = 10_000
 """Events of one stream lie within so many consecutive ones."""
@@ -97,7 +97,7 @@ def guarded(report: Report, scale: float) -> None:
 
 
 def streams(report: Report, scale: float) -> None:
-    """Fill a backlog of four events for each of 20,000 streams; then the destination returns."""
+    """Fill a backlog of four events for each of 10,000 streams; then the destination returns."""
     number = max(int(STREAMS * scale), TOGETHER)
     made = (
         events.fresh(
