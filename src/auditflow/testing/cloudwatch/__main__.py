@@ -28,7 +28,12 @@ def main() -> int:
     parser.add_argument("--counting", action="store_true", help="count events and keep none")
     options = parser.parse_args()
     if options.tls:
-        options.tls_cert, options.tls_key = certificate.in_folder(options.tls)
+        try:
+            options.tls_cert, options.tls_key = certificate.in_folder(options.tls)
+        except ImportError:
+            parser.error(
+                "to make a certificate, --tls needs the package cryptography: pip install cryptography"
+            )
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
