@@ -41,6 +41,7 @@ class CloudWatch:
 
     def __exit__(self, *_: object) -> None:
         self.die()
+        self._client.close()
         self._folder.cleanup()
 
     @property
