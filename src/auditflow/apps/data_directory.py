@@ -13,6 +13,9 @@ from auditflow.errors import DataDirectoryInUse, DataDirectoryUnusable
 LOCK_SECONDS: Final = 3.0
 """How long a starting process waits for another to let go of what it needs."""
 
+KEYS: Final = "keys.json"
+"""Name of the file of API keys."""
+
 
 class DataDirectory:
     """Paths inside a data directory, and locks on it that end with the process."""
@@ -23,6 +26,7 @@ class DataDirectory:
         self.ledger = path / "ledger.sqlite"
         self.commands = path / "commands"
         self.config = path / "config"
+        self.keys = path / KEYS
 
     def prepare(self) -> None:
         """Create the directory, for its owner only, and check that it can be written.

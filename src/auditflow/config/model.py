@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
+from auditflow.config.tls import TlsConfig
 from auditflow.errors import AuditFlowError
+from auditflow.ingest.auth.settings import AuthConfig
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
-from auditflow.settings import Settings, misfit
+from auditflow.settings import LocatedPath, Settings, misfit
 from auditflow.sinks._base import Properties
 from auditflow.units import ByteSize, Duration
 
@@ -31,15 +33,6 @@ class Surroundings:
     folder: Path
     """Where the file lies: relative paths in it start there."""
 
-
-def _located(path: Path, info: ValidationInfo) -> Path:
-    if path.parts[:1] and path.parts[0].startswith("~"):
-        raise misfit("~ is not expanded", "write the whole path, or ${HOME} in place of ~")
-    return info.context.folder / path if isinstance(info.context, Surroundings) else path
-
-
-LocatedPath = Annotated[Path, AfterValidator(_located)]
-"""A path; a relative one starts at the folder of the file that names it."""
 
 Positive = Field(gt=0)
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -174,6 +167,8 @@ class ServerConfig(Settings):
     """Address the sink service listens on; its callers bring sinks' properties of their own."""
     sink_port: Port = 8082
     """Port of the sink service; 0 takes any free one."""
+    tls: TlsConfig | None = None
+    """Certificates, for both ports; without them it is plain HTTP."""
     max_request_bytes: Annotated[ByteSize, Positive] = 16 * 2**20
     """Largest request body, after inflation."""
     max_event_bytes: Annotated[ByteSize, Positive] = 4 * 2**20
@@ -182,6 +177,11 @@ class ServerConfig(Settings):
     """Most events in one request."""
     shutdown_timeout: Duration = 25.0
     """How long requests and deliveries in flight may take to finish when AuditFlow stops."""
+
+    @property
+    def scheme(self) -> str:
+        """What the ports speak: `https` with certificates, else `http`."""
+        return "https" if self.tls else "http"
 
     @field_validator("sink_port")
     @classmethod
@@ -211,6 +211,8 @@ class Config(Settings):
     """How many dead letters are kept, and how long."""
     server: ServerConfig = ServerConfig()
     """Where AuditFlow listens, and how much it takes at once."""
+    auth: AuthConfig | None = None
+    """Who may call. Without it AuditFlow listens on loopback only, and whoever reaches it there may do everything."""
     plugins: PluginsConfig = PluginsConfig()
     """Where plugins of your own lie."""
 
