@@ -265,7 +265,8 @@ class PublishGivenUp(AuditFlowError):
 
     code = "PUBLISH_GIVEN_UP"
     hint_template = (
-        "Is `auditflow serve` running, and is --url right? Publishing events with ids again is safe."
+        "Is `auditflow serve` running, is --url right, does it want a key in AUDITFLOW_TOKEN? "
+        "Publishing events with ids again is safe."
     )
 
 
@@ -280,7 +281,14 @@ class ServerUnreachable(AuditFlowError):
     """AuditFlow cannot be reached at {url}: {reason}."""
 
     code = "SERVER_UNREACHABLE"
-    hint_template = "Start it with `auditflow serve`, or say where it is with --url."
+    hint_template = "Start it with `auditflow serve`, or say where it is with --url; `auditflow --ca FILE` says whose certificate to trust."
+
+
+class AccessUnusable(AuditFlowError):
+    """What is to be shown to the server cannot be used: {what}: {reason}."""
+
+    code = "ACCESS_UNUSABLE"
+    hint_template = "See --token-file, --ca and --client-certificate in: auditflow --help"
 
 
 class ServerRefuses(AuditFlowError):

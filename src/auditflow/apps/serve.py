@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
 from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, may_begin
 from auditflow.apps.reload import Reload
@@ -25,7 +25,6 @@ from auditflow.journal.commands import Commands
 from auditflow.plugins import Catalogue
 
 RoleName = Literal["all", "ingest", "delivery"]
-DATA_DIRECTORY: Final = Path("auditflow-data")
 
 _log = logging.getLogger(__name__)
 

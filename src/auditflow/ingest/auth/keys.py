@@ -48,8 +48,6 @@ class Key(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=Tru
     """Its tenant; None acts for every tenant."""
     scopes: tuple[str, ...]
     created: _Time
-    changed: _Time
-    """When this entry was last written."""
     expires: _Time | None
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     """Hash of the secret, in hexadecimal."""
@@ -86,7 +84,7 @@ class KeyFile:
         now = datetime.now(UTC).replace(microsecond=0)
         expires = None if lifetime is None else now + timedelta(seconds=lifetime)
         digest = hashlib.sha256(secret.encode()).hexdigest()
-        key = Key(number, name, tenant, tuple(scopes), now, now, expires, digest)
+        key = Key(number, name, tenant, tuple(scopes), now, expires, digest)
         with self._changing() as keys:
             keys.append(key)
         return key, f"{PREFIX}{number}_{secret}"
