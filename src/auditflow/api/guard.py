@@ -72,5 +72,8 @@ async def _refuse(
     error: Unauthorized | Forbidden | TokensUncheckable,
     headers: dict[str, str],
 ) -> None:
-    answer = problems.problem(Request(scope), error.status, error.code, str(error), headers, hint=error.hint)
+    more = (
+        {} if scope["path"] in PATHS else {"hint": error.hint}
+    )  # publishers have a contract of four members
+    answer = problems.problem(Request(scope), error.status, error.code, str(error), headers, **more)
     await answer(scope, receive, send)

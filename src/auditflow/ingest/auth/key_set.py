@@ -44,7 +44,7 @@ class KeySet:
         self._clock = clock
         self._period = REFRESH_SECONDS if config.jwks_url else FILE_SECONDS
         self._pause = min(PAUSE_SECONDS, self._period)
-        self._text: list[dict[str, Any]] = []
+        self._text: list[dict[str, Any]] | None = None
         self._keys: dict[str, PublicKey] = {}
         self._fetched = self._tried = -KEPT_SECONDS
         self._busy = asyncio.Lock()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Final, Literal, Self
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from auditflow.ingest.auth.principal import is_scope
 from auditflow.settings import LocatedPath, Settings, misfit
@@ -31,6 +31,14 @@ def _https(url: str) -> str:
     return url
 
 
+def _network(text: Any) -> Any:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise misfit(str(error), "expected an address or a network such as 10.0.0.0/8") from None
+
+
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Scope = Annotated[str, AfterValidator(_scope)]
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
@@ -80,7 +88,7 @@ class GatewayConfig(Settings):
     It has to remove these headers from what its clients send.
     """
 
-    addresses: tuple[IPv4Network | IPv6Network, ...] = ()
+    addresses: tuple[Network, ...] = ()
     """Addresses or networks (CIDR) whose headers are believed."""
     secret: SecretStr | None = None
     """What X-Auth-Secret has to say for the headers to be believed from elsewhere; at least 32 characters."""
