@@ -28,16 +28,21 @@ from auditflow.config.model import (
     JournalConfig,
     PipelineConfig,
     PluginsConfig,
+    SecretsConfig,
     ServerConfig,
     SinkConfig,
+    TenantConfig,
+    TenantsConfig,
 )
 from auditflow.config.schema import schema
+from auditflow.ingest.admission import Quota
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines.condition import OPERATORS, Condition, Rule
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import discover
 from auditflow.settings import PropertyInfo, describe
+from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.telemetry import metrics
 
 DOCS: Final = Path(__file__).parent
@@ -123,7 +128,8 @@ def configuration() -> str:
         ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
         ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
-        ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
+        ("`tenants`", TenantsConfig), ("A tenant's file", TenantConfig), ("`quota` of a tenant", Quota),
+        ("`secrets`", SecretsConfig), ("`secrets.aws-secrets-manager`", AwsSecretsManager), ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [
         "# Configuration\n\nThe properties of a sink: `auditflow sinks NAME`, or its page in docs/sinks.\n"

@@ -245,6 +245,69 @@ class OpenToAnyone(AuditFlowError):
     )
 
 
+class TenantRefused(AuditFlowError):
+    """Events of tenant {tenant!r} are not accepted."""
+
+    code = "TENANT_REFUSED"
+    status: ClassVar[int] = 403
+    """HTTP status of the answer."""
+
+
+class TenantNotProvisioned(TenantRefused):
+    """Tenant {tenant!r} is not provisioned."""
+
+    code = "TENANT_NOT_PROVISIONED"
+    hint_template = "Put a file with `tenantId: {tenant}` into the folder tenants.directory."
+
+
+class TenantDisabled(TenantRefused):
+    """Tenant {tenant!r} is disabled."""
+
+    code = "TENANT_DISABLED"
+    hint_template = "Set `enabled: true` in the tenant's file."
+
+
+class TenantRateLimited(TenantRefused):
+    """Tenant {tenant!r} is over its quota of {rate:g} events per second: try again in {retry_after} s."""
+
+    code = "TENANT_RATE_LIMITED"
+    status = 429
+    hint_template = "Raise quota.rateLimitPerSec or quota.burst in the tenant's file."
+
+    def __init__(self, *, retry_after: int, **facts: object) -> None:
+        super().__init__(retry_after=retry_after, **facts)
+        self.retry_after = retry_after
+        """Seconds until the quota allows as many events."""
+
+
+class SecretMissing(AuditFlowError):
+    """The secret {key!r} of tenant {tenant!r} is missing: {place} is not there, or empty."""
+
+    code = "SECRET_MISSING"
+    hint_template = "{hint}"
+
+
+class SecretUnreadable(AuditFlowError):
+    """The secrets of tenant {tenant!r} cannot be read from {place}: {reason}."""
+
+    code = "SECRET_UNREADABLE"
+    hint_template = "{hint}"
+
+
+class SecretUnfit(AuditFlowError):
+    """With the secrets of tenant {tenant!r} in place, {sink} does not accept its properties: {reason}."""
+
+    code = "SECRET_UNFIT"
+    hint_template = "Correct what these secrets hold: {keys}."
+
+
+class SecretsUnavailable(AuditFlowError):
+    """The secrets of tenant {tenant!r} cannot be had from {place} at this moment: {reason}."""
+
+    code = "SECRETS_UNAVAILABLE"
+    hint_template = "See whether {place} can be reached from here; it is asked again."
+
+
 class SinkBlocked(AuditFlowError):
     """{destination} cannot take events; the cause is {reason!r}."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
@@ -222,7 +222,7 @@ def _type_text(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return " | ".join(str(value) for value in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " | ".join(str(member.value) for member in kind)
-    is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+    is_model = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
     return _NAMES.get(get_origin(kind) or kind, "mapping" if is_model else "text")
 
 

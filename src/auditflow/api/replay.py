@@ -45,7 +45,7 @@ def router(journal: Journal, where: Where, commands: Commands) -> APIRouter:
     @routes.post("/replay", summary="Deliver to a pipeline, once more, what the journal retains of a time")
     async def replay(order: Replay) -> dict[str, Any]:
         since, until = _milliseconds(order)
-        config = _pipeline(where, order.pipeline)
+        config = await asyncio.to_thread(_pipeline, where, order.pipeline)
         stretch = journal.between(since, until)
         if not stretch:
             raise HTTPException(409, _nothing(journal))
@@ -68,7 +68,7 @@ def _milliseconds(order: Replay) -> tuple[int, int]:
 
 
 def _pipeline(where: Where, name: str) -> PipelineConfig:
-    running = [each for each in where.pipelines if each.enabled]
+    running = [each for each in where.pipelines() if each.enabled]
     for each in running:
         if each.name == name:
             return each

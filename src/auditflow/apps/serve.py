@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
-from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, may_begin
+from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, keep_memory, may_begin
 from auditflow.apps.reload import Reload
 from auditflow.apps.server import adopt, bind
 from auditflow.apps.supervisor import KILL_SECONDS, Role, supervise
@@ -135,6 +135,7 @@ def _run(main: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
     status = 0
     if not may_begin():
         return status
+    keep_memory()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(main()) or 0

@@ -46,7 +46,7 @@ class Backfill(Errand):
         packer = Packer(self._outlet.limits)
         async for decided, accepted_at in self._decided(receipts, book):
             courier.fanout.expect(decided.sequences)
-            for full in packer.add(decided.sequences, decided.originals, decided.events, accepted_at):
+            for full in packer.add(decided, accepted_at):
                 await courier.deliver(full)
         await courier.deliver(packer.take())
         if self._outlet.gate.stopped:

@@ -26,6 +26,8 @@ class Decided:
     """As the journal holds them."""
     events: Sequence[bytes]
     """As the sink gets them; one original may have become several."""
+    times: Sequence[int] = ()
+    """When each event happened, Unix milliseconds; empty where transformers may have changed it."""
     filtered: list[int] = field(default_factory=list)
     failed: list[tuple[int, bytes, str]] = field(default_factory=list)
     """Sequence number, original and reason where a transformer raised."""
@@ -46,10 +48,12 @@ class Decide:
         """Tell whether every event passes as it is."""
         return self.condition is None and self.keeps is None and not self.transforms
 
-    def __call__(self, sequences: Sequence[int], events: Sequence[bytes]) -> Decided:
+    def __call__(
+        self, sequences: Sequence[int], events: Sequence[bytes], times: Sequence[int] = ()
+    ) -> Decided:
         """Decide over events with the given sequence numbers. Never raises for what an event holds."""
         if self.trivial:
-            return Decided(sequences, events, events)
+            return Decided(sequences, events, events, times)
         decided = Decided(kept := [], originals := [], outputs := [])
         for sequence, original in zip(sequences, events, strict=True):
             try:

@@ -61,7 +61,7 @@ class Replays(Errand):
         self._book.ended_here(decided)
         self._courier.fanout.expect(decided.sequences)
         packer = Packer(self._outlet.limits)
-        full = packer.add(decided.sequences, decided.originals, decided.events, letters[0].replayed_at)
+        full = packer.add(decided, letters[0].replayed_at)
         for parcel in [*full, packer.take()]:
             await self._courier.deliver(parcel)
         if self._outlet.gate.stopped:

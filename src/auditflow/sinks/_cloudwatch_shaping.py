@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from auditflow.event_time import event_time
 from auditflow.parts import split
 from auditflow.sinks import _cloudwatch_times as times_of
-from auditflow.sinks._base import Outcome, Verdict
-from auditflow.sinks._cloudwatch_packing import MAX_EVENT_BYTES, OVERHEAD, pack
+from auditflow.sinks._base import Outcome, TimedEvents, Verdict
+from auditflow.sinks._cloudwatch_packing import MAX_BYTES, MAX_EVENT_BYTES, OVERHEAD, pack
 from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
 from auditflow.sinks._cloudwatch_templates import GROUP, STREAM, Template, fields_of
 
@@ -74,14 +75,14 @@ class Shaper:
 
     def shape(self, events: Sequence[bytes], now: int) -> Shaped:
         """Work out what is to be sent. `now` in Unix milliseconds."""
-        shaped = Shaped(list(events), self._times(events, now), [len(event) + OVERHEAD for event in events])
+        shaped = Shaped(
+            list(events), list(self._times(events, now)), [len(event) + OVERHEAD for event in events]
+        )
         if self._properties.out_of_window == "dead-letter":
             shaped.refused = dict(_outside(shaped.times, now))
-        oversize = [at for at, event in enumerate(events) if len(event) > MAX_EVENT_BYTES]
-        for at in oversize:
-            if at not in shaped.refused:
-                self._divide(shaped, at)
-        if self.fixed and not shaped.refused and not oversize:
+        if max(shaped.sizes, default=0) > MAX_BYTES:
+            self._divide_all(shaped)
+        if self.fixed and not shaped.refused and not shaped.parts:
             shaped.streams = {self._only: list(range(len(events)))}
         else:
             self._place(shaped, len(events))
@@ -100,13 +101,18 @@ class Shaper:
         fields = fields_of(event)
         return self._group.render(fields), self._stream.render(fields)
 
-    def _times(self, events: Sequence[bytes], now: int) -> list[int]:
+    def _times(self, events: Sequence[bytes], now: int) -> Sequence[int]:
         if self._properties.timestamp == "delivery":
             return [now] * len(events)
-        times = [times_of.event_time(event, now) for event in events]
-        if self._properties.out_of_window == "dead-letter":
-            return times
-        return [times_of.clamp(moment, now) for moment in times]
+        known = events.times if isinstance(events, TimedEvents) else None
+        times = known or [event_time(event, now) for event in events]
+        return times if self._properties.out_of_window == "dead-letter" else times_of.clamp(times, now)
+
+    def _divide_all(self, shaped: Shaped) -> None:
+        """Divide the events that are too large for one message."""
+        for at, size in enumerate(list(shaped.sizes)):
+            if size > MAX_BYTES and at not in shaped.refused:
+                self._divide(shaped, at)
 
     def _divide(self, shaped: Shaped, at: int) -> None:
         if self._properties.oversize == "dead-letter":
