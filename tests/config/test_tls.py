@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -74,3 +75,16 @@ def test_what_is_no_certificate_is_refused(issue, tmp_path: Path):
     (tmp_path / "x.pem").write_text("hello")
     assert "PEM" in problem(tmp_path, certificate="x.pem", key="server.key")
     assert "PEM" in problem(tmp_path, certificate="server.pem", key="server.key", client_ca="x.pem")
+
+
+def test_the_settings_of_the_page_are_accepted(issue, tmp_path: Path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "secure.md").read_text()
+    (block,) = [
+        each for each in re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE) if "tls:" in each
+    ]
+    (tmp_path / "tls").mkdir()
+    for name in ("server", "clients"):
+        for path in issue(name):
+            path.rename(tmp_path / "tls" / path.name)
+    (tmp_path / "auditflow.yaml").write_text(block)
+    assert load(tmp_path / "auditflow.yaml", {}).server.tls.client_ca == tmp_path / "tls" / "clients.pem"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -87,6 +88,22 @@ def test_each_way_in_opens_what_it_has_the_right_to_and_nothing_else(serve, prov
     assert not [secret for secret in secrets if len(secret) >= 32 and secret in running.log]
     counted = httpx2.get(f"{url}/metrics", headers={"X-Api-Key": callers[3][1]["X-Api-Key"]}).text
     assert 'auditflow_refused_calls_total{reason="missing"}' in counted
+
+
+def test_an_identity_provider_is_connected_as_the_page_says(serve, provider):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "secure.md").read_text()
+    (block,) = [
+        block
+        for block in re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+        if "jwt:" in block
+    ]
+    block = block.replace("https://login.example.com/realms/main/keys", f"{provider.url}/jwks")
+    running = serve(block.replace("https://login.example.com/realms/main", provider.url))
+    token = provider.token(tenant="_platform", scope="audit-event:write")
+    good = {"Authorization": f"Bearer {token}"}
+    assert called(running.url, "POST", "/audit/publish", good).status_code == 200
+    tenantless = {"Authorization": f"Bearer {provider.token(scope='audit-event:write')}"}
+    assert called(running.url, "POST", "/audit/publish", tenantless).status_code == 401
 
 
 def test_a_key_that_is_revoked_is_refused_within_a_second_or_so(serve):
