@@ -46,7 +46,12 @@ def test_every_pipeline_in_the_docs_is_a_valid_configuration(tmp_path: Path):
                 file.write_text(block)
                 assert load(
                     file,
-                    {"ACCOUNT_ID": "1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+                    {
+                        "ACCOUNT_ID": "1",
+                        "AWS_ACCESS_KEY_ID": "a",
+                        "AWS_SECRET_ACCESS_KEY": "b",
+                        "GATEWAY_SECRET": "0" * 32,
+                    },
                     catalogue,
                 ).pipelines
                 checked += 1

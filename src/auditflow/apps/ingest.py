@@ -17,6 +17,7 @@ from auditflow.apps.in_force import IN_FORCE, ConfigFile, Following, InForce
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.server import Server
 from auditflow.config import Config
+from auditflow.ingest.auth import authenticator_of
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal, Ledger, recovery
@@ -46,13 +47,17 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
         where,
         in_force.state,
     )
-    app = ingest_app.build(publish, operating, publish.unavailable, config.server.max_request_bytes)
-    server = Server(app, config.server.shutdown_timeout)
+    authenticator = authenticator_of(config.auth, directory.keys)
+    largest = config.server.max_request_bytes
+    app = ingest_app.build(publish, operating, publish.unavailable, largest, authenticator)
+    server = Server(app, config.server.shutdown_timeout, config.server.tls)
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
             aside = tasks.create_task(_look_after(directory, journal, ledger))
-            _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
+            _log.info(
+                "publishing at %s://%s:%s/audit/publish", config.server.scheme, *listener.getsockname()[:2]
+            )
             await stopping.wait()
             server.stop()
             await serving

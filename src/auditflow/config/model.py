@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
+from auditflow.config.tls import TlsConfig
 from auditflow.errors import AuditFlowError
 from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
 from auditflow.ingest.admission import Quota
+from auditflow.ingest.auth.settings import AuthConfig
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
-from auditflow.settings import Settings, misfit
+from auditflow.settings import LocatedPath, Settings, misfit
 from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.sinks._base import Properties
 from auditflow.sinks._secrets import Sealed, seal
@@ -38,15 +40,6 @@ class Surroundings:
     tenant: str = PLATFORM_TENANT
     """Whose secrets its pipelines use."""
 
-
-def _located(path: Path, info: ValidationInfo) -> Path:
-    if path.parts[:1] and path.parts[0].startswith("~"):
-        raise misfit("~ is not expanded", "write the whole path, or ${HOME} in place of ~")
-    return info.context.folder / path if isinstance(info.context, Surroundings) else path
-
-
-LocatedPath = Annotated[Path, AfterValidator(_located)]
-"""A path; a relative one starts at the folder of the file that names it."""
 
 Positive = Field(gt=0)
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -185,6 +178,8 @@ class ServerConfig(Settings):
     """Address the sink service listens on; its callers bring sinks' properties of their own."""
     sink_port: Port = 8082
     """Port of the sink service; 0 takes any free one."""
+    tls: TlsConfig | None = None
+    """Certificates, for both ports; without them it is plain HTTP."""
     max_request_bytes: Annotated[ByteSize, Positive] = 16 * 2**20
     """Largest request body, after inflation."""
     max_event_bytes: Annotated[ByteSize, Positive] = 4 * 2**20
@@ -193,6 +188,11 @@ class ServerConfig(Settings):
     """Most events in one request."""
     shutdown_timeout: Duration = 25.0
     """How long requests and deliveries in flight may take to finish when AuditFlow stops."""
+
+    @property
+    def scheme(self) -> str:
+        """What the ports speak: `https` with certificates, else `http`."""
+        return "https" if self.tls else "http"
 
     @field_validator("sink_port")
     @classmethod
@@ -288,6 +288,8 @@ class Config(Settings):
     """How many dead letters are kept, and how long."""
     server: ServerConfig = ServerConfig()
     """Where AuditFlow listens, and how much it takes at once."""
+    auth: AuthConfig | None = None
+    """Who may call. Without it AuditFlow listens on loopback only, and whoever reaches it there may do everything."""
     plugins: PluginsConfig = PluginsConfig()
     """Where plugins of your own lie."""
 

@@ -20,10 +20,18 @@ EVENTS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+REFUSED = Counter(
+    "auditflow_refused_calls",
+    "Calls refused for want of a right to make them.",
+    ["reason"],
+    registry=REGISTRY,
+)
 
 for _outcome in ("accepted", "duplicate", "rejected"):
     EVENTS.labels(_outcome)  # a counter that is 0 is there to be seen
 PUBLISH_REQUESTS.labels("200")
+for _reason in ("missing", "key", "token", "expired", "claims", "gateway", "scope"):
+    REFUSED.labels(_reason)
 
 _events = cache(EVENTS.labels)
 _requests = cache(PUBLISH_REQUESTS.labels)
