@@ -11,44 +11,12 @@ import functools
 import ipaddress
 import re
 import string
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 DetectorName = Literal["email", "card", "iban", "jwt", "aws-key", "ip"]
 Span = tuple[int, int]
-
-_DIGITS: Final = string.digits.encode()
-_HEX: Final = string.hexdigits.encode()
-_CAPITALS: Final = string.ascii_uppercase.encode()
-_LETTERS: Final = string.ascii_letters.encode()
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """Bytes of which one occurs in an event after some bytes are removed and others made alike."""
-
-    needles: tuple[bytes, ...]
-    removed: bytes = b""
-    alike: tuple[bytes, ...] = ()
-    """Each byte of one of these counts as its first."""
-
-    def among(self, page: bytes, events: Sequence[bytes]) -> set[int]:
-        """Give the numbers of the events with the trace; the page has them joined by line feeds."""
-        page = self._simplified(page)
-        found = [needle for needle in self.needles if needle in page]
-        if not found:
-            return set()
-        lines = page.split(b"\n")
-        if len(lines) > len(events):  # some events have line feeds of their own
-            lines = [self._simplified(event) for event in events]
-        return {number for needle in found for number, line in enumerate(lines) if needle in line}
-
-    def _simplified(self, text: bytes) -> bytes:
-        firsts = b"".join(alike[:1] * len(alike) for alike in self.alike)
-        if not self.removed and not firsts:
-            return text
-        return text.translate(bytes.maketrans(b"".join(self.alike), firsts), self.removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +25,10 @@ class Detector:
 
     find: Callable[[str], Iterator[Span]]
     """Gives where in a text it is: start and end, in order, apart from each other."""
-    traces: tuple[Trace, ...]
+    shortest: int
+    """Characters of the shortest text in which there is something to find."""
+    traces: tuple[bytes, ...]
+    """RE2 patterns of which one is in the bytes of every event that has something to find."""
 
 
 @functools.cache
@@ -161,13 +132,16 @@ def _aws_keys(text: str) -> Iterator[Span]:
             end = span[1]
 
 
-_ip_runs = re.compile("[0-9A-Fa-f:.]+").finditer
+_ip_runs = re.compile("(?<![0-9A-Fa-f:.])[0-9A-Fa-f]*+[:.][0-9A-Fa-f:.]*+").finditer
 _dotted_numbers = re.compile(r"[0-9]+(?:\.[0-9]+)+").finditer
+_SHORTEST_IP: Final = len("::1")
 _LONGEST_IP: Final = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255")
 
 
 def _ips(text: str) -> Iterator[Span]:
     for run in _ip_runs(text):
+        if run.end() - run.start() < _SHORTEST_IP:
+            continue
         start, end = _without_punctuation(text, *run.span())
         if _stands_alone(text, start, end) and _is_ipv6(text[start:end]):
             yield start, end
@@ -187,7 +161,7 @@ def _without_punctuation(text: str, start: int, end: int) -> Span:
 
 
 def _is_ipv6(text: str) -> bool:
-    if text.count(":") < 2 or not len("::") < len(text) <= _LONGEST_IP:  # noqa: PLR2004 - as RFC 4291 writes them
+    if text.count(":") < 2 or not _SHORTEST_IP <= len(text) <= _LONGEST_IP:  # noqa: PLR2004 - as RFC 4291 writes them
         return False
     try:
         ipaddress.IPv6Address(text)
@@ -201,34 +175,41 @@ def _is_ipv4(text: str) -> bool:
     return len(parts) == 4 and all(len(part) <= 3 and int(part) <= 255 for part in parts)  # noqa: PLR2004 - RFC 791
 
 
+_BEFORE: Final = rb"(?:[^0-9A-Za-z]|\\[bfnrt]|\\u[0-9A-Fa-f]{4})"
+"""What stands in JSON before a text that stands alone: a character that is no letter or digit, or an escape."""
+_AFTER: Final = rb"[^0-9A-Za-z]"
+
 DETECTORS: Final[dict[DetectorName, Detector]] = {
     "email": Detector(
         _matching(r"[\pL\pN\pM._%+'-]+(?:@|%40)(?:[\pL\pN\pM_-]+\.)+[\pL\pN\pM-]{2,}", "@", "%40"),
-        (Trace((b"@", b"%40")),),
+        shortest=len("a@b.cc"),
+        traces=(b"@", b"%40"),
     ),
     "card": Detector(
         # of the issuers, 2 to 6 are payment cards; a time in milliseconds begins with 1
         _grouped("[0-9]{3,}", lambda group: group[0] in "23456", range(13, 20), _passes_luhn),
-        (Trace((b"0" * 13,), removed=b" -", alike=(_DIGITS,)),),
+        shortest=13,
+        traces=(_BEFORE + rb"[2-6][0-9]{2}(?:[ -]?[0-9]){10,16}" + _AFTER,),
     ),
     "iban": Detector(
         _grouped("[A-Z0-9]+", lambda group: _begins_iban(group) is not None, range(15, 35), _passes_mod_97),
-        (Trace((b"AA00",), alike=(_CAPITALS, _DIGITS)),),
+        shortest=15,
+        traces=(_BEFORE + rb"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}" + _AFTER,),
     ),
-    "jwt": Detector(_matching(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){2,4}", "eyJ"), (Trace((b"eyJ",)),)),
+    "jwt": Detector(
+        _matching(r"eyJ[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*){2,4}", "eyJ"),
+        shortest=len("eyJ0.."),
+        traces=(b"eyJ",),
+    ),
     "aws-key": Detector(
         _aws_keys,
-        (
-            Trace((b"AKIA", b"ASIA", b"ABIA", b"ACCA")),
-            Trace((b"0" * 40,), removed=b"\\", alike=(_DIGITS + _LETTERS + b"/+",)),
-        ),
+        shortest=20,
+        # a slash may be written as \/
+        traces=(rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|(?:\\?[A-Za-z0-9/+]){40}",),
     ),
     "ip": Detector(
         _ips,
-        (
-            Trace((b"...",), removed=_DIGITS),
-            Trace((b"::",)),
-            Trace((b"::::::",), removed=_HEX),
-        ),
+        shortest=_SHORTEST_IP,
+        traces=(rb"[0-9](?:\.[0-9]{1,3}){3}|::|(?:[0-9A-Fa-f]{1,4}:){6}",),
     ),
 }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
+from msgspec import Raw
 
-from auditflow.ingest._detectors import Detector, Trace
+from auditflow.ingest._detectors import Detector
 from auditflow.ingest._redaction_paths import Place, Step, leaves, places
 
 NEVER_TOUCHED: Final = frozenset({"eventId", "tenantId", "timestamp"})
@@ -34,11 +37,6 @@ def with_manifest(event: bytes, ids: list[str]) -> bytes:
     return b'{"%b":%b%b%b' % (MANIFEST.encode(), encode(ids), comma, rest)
 
 
-def text_of(value: Any) -> str:
-    """Give a text as it is, and everything else as its compact JSON."""
-    return value if isinstance(value, str) else encode(value).decode()
-
-
 def key_in_json(name: str) -> bytes:
     """Write the name of a field as JSON does that escapes nothing needlessly."""
     return encode(name)
@@ -47,6 +45,12 @@ def key_in_json(name: str) -> bytes:
 def is_plain(name: str) -> bool:
     r"""Tell whether every JSON text of the name is `key_in_json`, unless it writes characters as ``\u00XX``."""
     return name.isascii() and name.isprintable() and not set('"\\/') & set(name)
+
+
+def key_traces(name: str) -> tuple[bytes, ...]:
+    r"""Give RE2 patterns of which one is in every JSON text that has the name, or else ``\u00XX`` is."""
+    written = re.escape(key_in_json(name))
+    return (written,) if is_plain(name) else (written, rb"\\")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,21 +68,23 @@ class Rule:
     listed: bool
     """Whether the manifest names it."""
 
-    def traces(self) -> tuple[Trace, ...]:
-        r"""Give the traces without which it changes no event; an event with ``\u00XX`` may have none."""
+    def traces(self) -> tuple[bytes, ...]:
+        r"""Give RE2 patterns of which one is in every event that it may change, or else ``\u00XX`` is."""
         if self.detector:
             return self.detector.traces
-        name = [step for step in self.steps if isinstance(step, str)][-1]
-        return (Trace((key_in_json(name),) if is_plain(name) else (key_in_json(name), b"\\")),)
+        return key_traces([step for step in self.steps if isinstance(step, str)][-1])
 
     def apply(self, event: dict[str, Any]) -> list[Place]:
         """Change a decoded event in place; gives the places that were changed."""
+        redacted = self._without_findings if self.detector else self._without_value
         changed = []
-        for node, key, path in self._places(event):
-            redacted = self._redacted(node[key])
-            if redacted != node[key]:
-                node[key] = redacted
-                changed.append((node, key, path))
+        for place in self._places(event):
+            node, key, _ = place
+            value = node[key]
+            instead = redacted(value)
+            if instead != value:
+                node[key] = instead
+                changed.append(place)
         if self.action == "drop":
             for node, key, _ in changed:
                 if isinstance(node, dict):
@@ -89,32 +95,37 @@ class Rule:
         if not self.detector:
             return places(event, self.steps)
         roots = places(event, self.steps) if self.steps else _searched(event)
-        return (leaf for root in roots for leaf in leaves(root))
+        return chain.from_iterable(map(leaves, roots))
 
-    def _redacted(self, value: Any) -> Any:
+    def _without_value(self, value: Any) -> str | None:
         """Give what is to stand there; None for nothing."""
-        if self.detector:
-            return self._without_findings(value, self.detector)
-        return None if value is None or self.action == "drop" else self._stand_in(text_of(value))
+        if value is None or self.action == "drop":
+            return None
+        return self._stand_in(value if isinstance(value, str) else encode(value).decode())
 
-    def _stand_in(self, text: str) -> str:
-        return self.stand_in(text.encode()).decode()
-
-    def _without_findings(self, value: Any, detector: Detector) -> Any:
-        if value is None or isinstance(value, bool):
+    def _without_findings(self, value: Any) -> Any:
+        """Give what is to stand there; None for nothing, and the value itself when nothing is found."""
+        text = value if isinstance(value, str) else _digits(value)
+        if self.detector is None or len(text) < self.detector.shortest:
             return value
-        text = text_of(value)
-        if not isinstance(value, str):
-            text = text.removesuffix(".0")
-            if not text.removeprefix("-").isdigit():
-                return value  # the digits of a fraction mean nothing
         pieces, done = [], 0
-        for start, end in detector.find(text):
+        for start, end in self.detector.find(text):
             if self.action == "drop":
                 return None
             pieces += [text[done:start], self._stand_in(text[start:end])]
             done = end
         return "".join([*pieces, text[done:]]) if pieces else value
+
+    def _stand_in(self, text: str) -> str:
+        return self.stand_in(text.encode()).decode()
+
+
+def _digits(value: Any) -> str:
+    """Give the digits of a whole number, and nothing for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, Raw)):
+        return ""
+    text = str(value) if isinstance(value, int) else bytes(value).decode().removesuffix(".0")
+    return text if text.removeprefix("-").isdigit() else ""
 
 
 def _searched(event: dict[str, Any]) -> Iterator[Place]:

@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, NoReturn
 
+import msgspec
 from msgspec import Raw
 
 from auditflow.errors import RedactionFailed
-from auditflow.ingest._detectors import Trace
 from auditflow.ingest._redaction_paths import Place, path_text
-from auditflow.ingest._redaction_rule import MANIFEST, Rule, encode, key_in_json, with_manifest
+from auditflow.ingest._redaction_rule import MANIFEST, Rule, encode, key_traces, with_manifest
 from auditflow.ingest._splice import Splice
 
 _LENGTHS: Final = {"eventType": range(1, 256), "sourceSystem": range(1, 256), "correlationId": range(65)}
-_LONGEST_EXACT: Final = 18
-"""Digits of integers that every encoder writes as they are."""
 
-_hides_ascii = re.compile(rb"\\u00[2-7]").search
+
+_HIDDEN_ASCII: Final = rb"\\u00[2-7]"
+"""A character that needs no escape and has one all the same: a name or a text may hide behind it."""
+
+
+def _compiled(patterns: Sequence[bytes]) -> list[Any]:
+    """Compile traces: words one by one, to which RE2 can skip, and all others as one, which it reads through."""
+    import re2
+
+    options = re2.Options()
+    options.encoding = re2.Options.Encoding.LATIN1  # any bytes
+    words = {pattern for pattern in patterns if re.escape(pattern) == pattern}
+    others = {pattern for pattern in patterns if pattern not in words}
+    joined = [b"|".join(sorted(others))] if others else []
+    return [re2.compile(pattern, options) for pattern in (_HIDDEN_ASCII, *sorted(words), *joined)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +56,8 @@ class Redactor:
         self._keeps_manifest = any(rule.listed for rule in rules)
         traces = [trace for rule in rules if rule not in self._splice.rules for trace in rule.traces()]
         if self._keeps_manifest:
-            traces.append(Trace((key_in_json(MANIFEST),)))
-        self._traces = list(dict.fromkeys(traces))
+            traces += key_traces(MANIFEST)
+        self._traces = _compiled(traces)
 
     def redact(self, events: Sequence[bytes]) -> list[bytes | RedactionFailed]:
         """Redact events, each a JSON object; one that no rule changes is given back as it is.
@@ -51,17 +65,9 @@ class Redactor:
         In place of an event that cannot be redacted stands the reason; it spoils no other.
         """
         page = b"\n".join(events)
-        suspects = self._suspects(page, events)
-        redacted: list[bytes | RedactionFailed] = list(events)
-        if targets := self._splice.targets(page):
-            splice = self._splice.apply
-            for number, event in enumerate(events):
-                spliced = splice(event, targets)
-                if spliced is None:
-                    suspects.add(number)
-                else:
-                    redacted[number] = spliced
-        for number in suspects:
+        spliced, unclear = self._splice.redact(events, page)
+        redacted: list[bytes | RedactionFailed] = [*spliced]
+        for number in unclear | self._suspects(page, events):
             try:
                 redacted[number], _ = self._rewritten(events[number])
             except RedactionFailed as error:
@@ -77,29 +83,38 @@ class Redactor:
         ]
 
     def _suspects(self, page: bytes, events: Sequence[bytes]) -> set[int]:
-        """Give the numbers of the events that have to be taken apart; the page has one a line."""
-        suspects = {number for trace in self._traces for number in trace.among(page, events)}
-        if _hides_ascii(page):
-            suspects.update(number for number, event in enumerate(events) if _hides_ascii(event))
-        return suspects
+        """Give the numbers of the events that some rule may change, or that may hide that it does."""
+        found = [match.start() for trace in self._traces for match in trace.finditer(page)]
+        ends = list(accumulate(len(event) + 1 for event in events)) if found else []
+        return {bisect_right(ends, at) for at in found}
 
     def _rewritten(self, event: bytes) -> tuple[bytes, list[list[Place]]]:
         """Take an event apart and give what is made of it, with the places that each rule changed."""
         try:
-            fields, repeats = _read(event)
-            claimed = self._keeps_manifest and MANIFEST in fields
-            if claimed:
-                del fields[MANIFEST]
-            changed = [_checked(rule, fields, rule.apply(fields)) for rule in self._rules]
-            if any(changed) or repeats or claimed:
-                event = encode(fields)
-            if listed := self._listed(changed):
-                event = with_manifest(event, listed)
+            try:
+                return self._rewritten_as_read(event, _read)
+            except (OverflowError, ValueError, msgspec.DecodeError):  # numbers that it does not write
+                return self._rewritten_as_read(event, _read_exactly)
         except RecursionError:
             raise RedactionFailed(reason="it is nested too deeply") from None
         except ValueError:
             raise RedactionFailed(reason="it is not valid JSON") from None
-        return event, changed
+
+    def _rewritten_as_read(
+        self, event: bytes, read: Callable[[bytes], Any]
+    ) -> tuple[bytes, list[list[Place]]]:
+        fields = read(event)
+        if not isinstance(fields, dict):
+            raise RedactionFailed(reason="it is not a JSON object")
+        claimed = self._keeps_manifest and MANIFEST in fields
+        if claimed:
+            del fields[MANIFEST]
+        changed = [_checked(rule, fields, rule.apply(fields)) for rule in self._rules]
+        written = encode(fields)
+        if not any(changed) and not claimed and (len(written) == len(event) or not _repeats(event)):
+            return event, changed
+        listed = self._listed(changed)
+        return with_manifest(written, listed) if listed else written, changed
 
     def _listed(self, changed: list[list[Place]]) -> list[str]:
         return [rule.id for rule, places in zip(self._rules, changed, strict=True) if rule.listed and places]
@@ -113,34 +128,25 @@ def _checked(rule: Rule, event: dict[str, Any], changed: list[Place]) -> list[Pl
     return changed
 
 
-def _read(event: bytes) -> tuple[dict[str, Any], bool]:
-    """Decode an event, its numbers as they are written; tell whether an object in it repeats a name.
-
-    Of a name that is repeated the last one counts; the others would not be redacted.
-    """
-    repeats = False
-
-    def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        nonlocal repeats
-        fields = dict(pairs)
-        repeats = repeats or len(fields) < len(pairs)
-        return fields
-
-    fields = json.loads(
-        event.decode(),
-        object_pairs_hook=members,
-        parse_int=_whole,
-        parse_float=Raw,
-        parse_constant=_refused,
-    )
-    if not isinstance(fields, dict):
-        raise RedactionFailed(reason="it is not a JSON object")
-    return fields, repeats
+_read = msgspec.json.Decoder(float_hook=Raw).decode
 
 
-def _whole(digits: str) -> int | Raw:
-    return int(digits) if len(digits) <= _LONGEST_EXACT and digits != "-0" else Raw(digits)
+def _read_exactly(event: bytes) -> Any:
+    """Decode with all numbers as they are written, whatever their size."""
+    return json.loads(event.decode(), parse_int=Raw, parse_float=Raw, parse_constant=_refused)
 
 
 def _refused(_: str) -> NoReturn:
     raise ValueError  # NaN and Infinity
+
+
+def _repeats(event: bytes) -> bool:
+    """Tell whether an object repeats a name: its last value counts, and those before escape the rules."""
+    repeats = False
+
+    def members(pairs: list[tuple[str, Any]]) -> None:
+        nonlocal repeats
+        repeats = repeats or len({name for name, _ in pairs}) < len(pairs)
+
+    json.loads(event.decode(), object_pairs_hook=members, parse_int=Raw, parse_float=Raw)
+    return repeats
