@@ -119,14 +119,14 @@ def _edit(target: _Target, value: bytes) -> tuple[bytes, bytes]:
 def _looked_at_closely(event: bytes, target: _Target, value: bytes) -> bytes | None:
     """Give what an event that the edit leaves alone becomes; None when it has to be taken apart."""
     old, new = _edit(target, value)
-    if value == b"null" or old == new != target.name:
-        return event
+    if value == b"null" or old == new:
+        return event if value == b"null" or new != target.name else None
     if target.rule.action == "drop":
         member = target.name + b":" + value
         edits = [(b"," + member, b""), (b"{%b}" % member, b"{}")]
     else:
         edits = [(target.name + b": " + value, new)]
-    return next((event.replace(old, new, 1) for old, new in edits if value and old in event), None)
+    return next((event.replace(old, new, 1) for old, new in edits if old in event), None)
 
 
 def _names(rule: Rule) -> tuple[str, ...]:

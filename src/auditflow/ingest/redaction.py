@@ -20,6 +20,7 @@ from auditflow.settings import Settings, misfit
 Action = Literal["mask", "hash", "drop"]
 
 SHORTEST_KEY: Final = 16
+_KEY_HINT: Final = "make one with: openssl rand -base64 32"
 _OTHERWISE_INVALID: Final[frozenset[tuple[Step, ...]]] = frozenset(
     {
         ("eventTime",),
@@ -93,7 +94,7 @@ class RedactionConfig(Settings):
     """Whether the rules apply."""
     mask: Annotated[str, Field(pattern=r'^[^"\\\x00-\x1f\x7f-\x9f]{1,64}$')] = "***"
     """What `mask` puts in place of a value: 1 to 64 characters, no quotes, no backslashes."""
-    key: Annotated[SecretStr, Field(min_length=SHORTEST_KEY)] | None = None
+    key: SecretStr | None = None
     """Key of `hash`, HMAC-SHA256: equal values stay equal and cannot be guessed. At least 16 characters."""
     manifest: bool = False
     """Whether an event lists in its field `redaction` the ids of the rules that changed it."""
@@ -108,14 +109,22 @@ class RedactionConfig(Settings):
                 raise misfit(f"the detector {name} would find the mask itself", "choose another, such as ***")
         return mask
 
+    @field_validator("key")
+    @classmethod
+    def _cannot_be_guessed(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None and len(key.get_secret_value()) < SHORTEST_KEY:
+            raise misfit(f"expected at least {SHORTEST_KEY} characters", _KEY_HINT)
+        return key
+
     @field_validator("rules")
     @classmethod
     def _key_to_hash_with(
         cls, rules: tuple[RedactionRule, ...], info: ValidationInfo
     ) -> tuple[RedactionRule, ...]:
         if "key" in info.data and info.data["key"] is None and any(rule.does == "hash" for rule in rules):
-            hint = 'add key: "${AUDITFLOW_REDACTION_KEY}", and make one with: openssl rand -base64 32'
-            raise misfit("a rule hashes, but there is no key", hint)
+            raise misfit(
+                "a rule hashes, but there is no key", f'add key: "${{AUDITFLOW_REDACTION_KEY}}"; {_KEY_HINT}'
+            )
         return rules
 
 
