@@ -111,7 +111,7 @@ def _edit(target: _Target, value: bytes) -> tuple[bytes, bytes]:
         return member + b",", b""
     try:
         text = msgspec.json.decode(value, type=str).encode() if value[:1] == b'"' else value
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError):  # it holds what is no text
         return target.name, target.name
     return member, b'%b:"%b"' % (target.name, target.rule.stand_in(text))
 
