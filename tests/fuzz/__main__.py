@@ -17,9 +17,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="case to begin with: the one that was found")
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
-    print(f"{given.target}: seed {seed}")
+    sys.stdout.write(f"{given.target}: seed {seed}\n")
     result = fuzz(given.target, given.seconds, seed, given.first)
-    print(result)
+    sys.stdout.write(f"{result}\n")
     return 1 if result.finding else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -70,7 +71,11 @@ def value(dice: Random, depth: int = 4) -> Any:
 
 
 def members(dice: Random, depth: int = 4) -> Members:
-    return Members((dice.choice(NAMES), value(dice, depth - 1)) for _ in range(dice.randrange(6)))
+    return Members((_name(dice), value(dice, depth - 1)) for _ in range(dice.randrange(6)))
+
+
+def _name(dice: Random) -> str:
+    return dice.choice(NAMES if dice.random() < 0.5 else ("extra", "email", "userId", "a", "b"))
 
 
 def event(dice: Random) -> Members:
@@ -78,7 +83,7 @@ def event(dice: Random) -> Members:
     sample = next(sample_events(dice.randrange(100)))
     fields = Members((name, _as_members(each)) for name, each in sample.items())
     for _ in range(dice.randrange(4)):
-        fields.insert(dice.randrange(len(fields) + 1), (dice.choice(NAMES), value(dice)))
+        fields.insert(dice.randrange(len(fields) + 1), (_name(dice), value(dice)))
     return fields
 
 
@@ -89,25 +94,29 @@ def _as_members(given: Any) -> Any:
 
 
 def written(dice: Random, given: Any) -> str:
-    """Write JSON with white space and escapes here and there."""
+    """Write JSON as one of the many clients does: compact or not, with escapes that are not needed, and mixed."""
+    spaces = dice.choice((("",), ("",), (" ",), ("", "", " ", "\n", "\r\n\t")))
+    styles = dice.choice(((0,), (4,), (0, 0, 0, 0, 1, 2, 3, 4)))
+    return _written(dice, given, spaces, styles)
+
+
+def _written(dice: Random, given: Any, spaces: Sequence[str], styles: Sequence[int]) -> str:
     if isinstance(given, Members):
-        pairs = (
-            f"{_text(dice, name)}{_space(dice)}:{_space(dice)}{written(dice, each)}" for name, each in given
-        )
-        return "{" + _space(dice) + f"{_space(dice)},{_space(dice)}".join(pairs) + "}"
+        pairs = [
+            f"{_text(dice.choice(styles), name)}:{dice.choice(spaces)}{_written(dice, each, spaces, styles)}"
+            for name, each in given
+        ]
+        return "{" + f",{dice.choice(spaces)}".join(pairs) + f"{dice.choice(spaces).strip(' ')}}}"
     if isinstance(given, list):
-        return "[" + f",{_space(dice)}".join(written(dice, each) for each in given) + "]"
+        return (
+            "[" + f",{dice.choice(spaces)}".join(_written(dice, each, spaces, styles) for each in given) + "]"
+        )
     if isinstance(given, Number):
         return str(given)
-    return _text(dice, given) if isinstance(given, str) else json.dumps(given)
+    return _text(dice.choice(styles), given) if isinstance(given, str) else json.dumps(given)
 
 
-def _space(dice: Random) -> str:
-    return dice.choice(("", "", "", "", "", "", " ", "\n", "\r\n\t"))
-
-
-def _text(dice: Random, given: str) -> str:
-    style = dice.randrange(8)
+def _text(style: int, given: str) -> str:
     if style == 0:
         return json.dumps(given)
     if style == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import count
 from random import Random
 from typing import Any
@@ -42,6 +43,7 @@ def check(dice: Random) -> None:
             _covered_values_are_gone(event, result, config)
             assert redactor.redact([raw]) == [result], "an event depends on its neighbours"
             assert result is raw or result != raw, "a copy without a change"
+            assert _same(result, redactor._rewritten(raw)[0]), "the fast way differs from the slow one"
     for result in redactor.redact([grammar.mutated(dice, raw) for raw in raws]):
         assert isinstance(result, bytes | RedactionFailed)
 
@@ -74,7 +76,7 @@ def _planted(dice: Random, numbers: Iterator[int], given: Any) -> Any:
     number = next(numbers)
     return dice.choice((
         given, f"{given}~{number}~", f"{given} u{number}@example.org", f"{dice.choice(CARDS).format(number)} {given}",
-        f"{given}203.0.{number % 256}.{number // 256}", f"2001:db8::{number:x}", f"eyJ{number}.eyJ{number}.x{given}",
+        f"{given}10.7.{number % 256}.{number // 256}", f"2001:db8::{number:x}", f"eyJ{number}.eyJ{number}.x{given}",
         f"AKIA{number:016}", f"{_iban(number)} {given}",
     ))  # fmt: skip
 
@@ -82,6 +84,10 @@ def _planted(dice: Random, numbers: Iterator[int], given: Any) -> Any:
 def _iban(number: int) -> str:
     account = f"{number:018}"
     return f"DE{98 - int(account + '131400') % 97:02}{account}"
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    return bool(json.loads(one, parse_float=Decimal) == json.loads(other, parse_float=Decimal))
 
 
 def _covered_values_are_gone(event: Members, result: bytes, config: RedactionConfig) -> None:

@@ -39,7 +39,7 @@ def fuzz(target: str, seconds: float, seed: int, first: int = 0) -> Result:
     while case == first or time.monotonic() < ends:
         try:
             TARGETS[target](random.Random(f"{seed}/{case}"))
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever breaks is what is looked for
             return Result(target, seed, case, traceback.format_exc())
         case += 1
     return Result(target, seed, case - first)

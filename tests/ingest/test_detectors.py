@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -9,7 +10,6 @@ import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow.event import encode
 from auditflow.ingest._detectors import DETECTORS
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbWFyYSJ9.c2lnbmF0dXJl"
@@ -68,11 +68,25 @@ def test_lookalikes_are_left(detector: str, text: str):
     assert found(detector, text) == []
 
 
+SAMPLES = {
+    "email": ["a@b.cc", "é%40b.cc"],
+    "card": ["4111111111111111", "4111-1111-1111-1111", "3782 822463 10005"],
+    "iban": ["DE89370400440532013000", "GB82 WEST 1234 5698 7654 32"],
+    "jwt": [JWT],
+    "aws-key": ["AKIAIOSFODNN7EXAMPLE", AWS_SECRET],
+    "ip": ["203.0.113.7", "::1", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:1.2.3.4"],
+}
+SURROUNDINGS = st.text(st.sampled_from('48 -.:@AE/\\"\n\x7fé'), max_size=3)
+
+
 @pytest.mark.parametrize("detector", DETECTORS)
-@given(text=st.text(st.sampled_from('4113 -.:@eyJAKIDE89wW/+f%0\\"\né'), max_size=60))
-def test_what_is_found_leaves_a_trace_in_the_bytes_of_an_event(detector: str, text: str):
+@given(data=st.data(), before=SURROUNDINGS, after=SURROUNDINGS, ascii_only=st.booleans())
+def test_what_is_found_leaves_a_trace_in_the_bytes_of_an_event(
+    detector: str, data: st.DataObject, before: str, after: str, ascii_only: bool
+):
+    text = before + data.draw(st.sampled_from(SAMPLES[detector])) + after
     if found(detector, text):
-        written = encode({"text": text})
+        written = json.dumps({"text": text}, ensure_ascii=ascii_only).replace("/", "\\/").encode()
         assert any(re2.search(trace, written) for trace in DETECTORS[detector].traces)
 
 

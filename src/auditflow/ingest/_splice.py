@@ -105,7 +105,8 @@ def _apply(
 def _edit(target: _Target, value: bytes) -> tuple[bytes, bytes]:
     """Give a piece of an event without white space, and what is to stand there; the name twice for no edit."""
     member = target.name + b":" + value
-    if value in {b"", b"null"} or (target.rule.action == "hash" and value[:1] in b"{["):
+    more_than_bytes = target.rule.action == "hash" and (value[:1] in b"{[" or value == b"-0")
+    if value in {b"", b"null"} or more_than_bytes:
         return target.name, target.name
     if target.rule.action == "drop":
         return member + b",", b""
