@@ -32,6 +32,7 @@ from auditflow.config.model import (
     SinkConfig,
 )
 from auditflow.config.schema import schema
+from auditflow.ingest.redaction import RedactionConfig, RedactionRule
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines.condition import OPERATORS, Condition, Rule
@@ -123,6 +124,7 @@ def configuration() -> str:
         ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
         ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
+        ("`redaction`", RedactionConfig), ("`redaction.rules[]`", RedactionRule),
         ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [

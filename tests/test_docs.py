@@ -40,7 +40,12 @@ def test_every_pipeline_in_the_docs_is_a_valid_configuration(tmp_path: Path):
                 file.write_text(block)
                 assert load(
                     file,
-                    {"ACCOUNT_ID": "1", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"},
+                    {
+                        "ACCOUNT_ID": "1",
+                        "AWS_ACCESS_KEY_ID": "a",
+                        "AWS_SECRET_ACCESS_KEY": "b",
+                        "AUDITFLOW_REDACTION_KEY": "a key for the docs",
+                    },
                     catalogue,
                 ).pipelines
                 checked += 1

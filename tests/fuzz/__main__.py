@@ -1,4 +1,4 @@
-"""Feeds one part of AuditFlow with random input until something breaks or time is up; see docs/fuzzing.md."""
+"""Feeds one part of AuditFlow with random input until something breaks or time is up."""
 
 from __future__ import annotations
 

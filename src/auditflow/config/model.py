@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from auditflow.errors import AuditFlowError
+from auditflow.ingest.redaction import RedactionConfig
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
@@ -205,6 +206,8 @@ class Config(Settings):
     """What happens to events: each pipeline gets every one of them."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """How hard pipelines try that do not say otherwise."""
+    redaction: RedactionConfig = RedactionConfig()
+    """What is masked, hashed or dropped in every event before it is stored."""
     journal: JournalConfig = JournalConfig()
     """Where accepted events are kept, how many and how long."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()
