@@ -7,6 +7,7 @@ import gzip
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from auditflow.errors import JournalDamaged, JournalFull, JournalUnavailable, MissingExtra
 from auditflow.ingest import publish as module
+from auditflow.ingest.admission import Admission, Quota
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal
@@ -43,9 +45,11 @@ class Reply:
 class Client:
     """Calls the endpoint the way an ASGI server does."""
 
-    def __init__(self, journal: Journal, limits: Limits | None = None) -> None:
+    def __init__(
+        self, journal: Journal, limits: Limits | None = None, admission: Admission | None = None
+    ) -> None:
         self.journal = journal
-        self.endpoint = Publish(journal, limits or Limits())
+        self.endpoint = Publish(journal, limits or Limits(), admission)
         self.sent: list[dict[str, Any]] = []
 
     async def call(
@@ -355,3 +359,96 @@ async def test_readiness_hears_of_a_refusal_until_the_journal_takes_events_or_a_
     client.journal.append = append
     await client.post(EVENT)
     assert client.endpoint.unavailable() == ""
+
+
+@dataclass
+class Tenant:
+    """A tenant as admission sees it."""
+
+    enabled: bool = True
+    quota: Quota = field(default_factory=Quota)
+
+
+TENANTS = {
+    "acme": Tenant(),
+    "off": Tenant(enabled=False),
+    "slow": Tenant(quota=Quota(rateLimitPerSec=1, burst=2)),
+}
+
+
+@pytest.fixture
+def provisioned(journal: Journal) -> Client:
+    """A client where the tenants of TENANTS are provisioned and time stands still."""
+    return Client(journal, admission=Admission(TENANTS, clock=lambda: 0.0))
+
+
+def of(*tenants: str) -> list[dict[str, Any]]:
+    return [EVENT | {"tenantId": tenant} for tenant in tenants]
+
+
+@pytest.mark.parametrize("event", [EVENT, EVENT | {"tenantId": "-"}, EVENT | {"tenantId": "acme"}])
+async def test_events_of_a_provisioned_tenant_or_of_none_are_accepted(provisioned, event):
+    assert (await provisioned.post(event)).status == 200
+    assert len(provisioned.stored()) == 1
+
+
+@pytest.mark.parametrize(
+    ("tenant", "code"), [("nobody", "TENANT_NOT_PROVISIONED"), ("off", "TENANT_DISABLED")]
+)
+async def test_an_event_of_an_unknown_or_disabled_tenant_is_403(provisioned, tenant, code):
+    reply = await provisioned.post(of(tenant)[0])
+    assert tenant in problem(reply, 403, code)
+    assert "retry-after" not in reply.headers
+    assert provisioned.stored() == []
+
+
+async def test_an_event_over_the_quota_is_429_and_says_when_to_come_back(provisioned):
+    for _ in range(2):
+        assert (await provisioned.post(of("slow")[0])).status == 200
+    reply = await provisioned.post(of("slow")[0])
+    assert "1 s" in problem(reply, 429, "TENANT_RATE_LIMITED")
+    assert reply.headers["retry-after"] == "1"
+    assert len(provisioned.stored()) == 2
+
+
+async def test_in_a_request_of_several_tenants_each_is_judged_apart(provisioned):
+    reply = await provisioned.post([*of("nobody", "acme"), {}, *of("off", "slow", "nobody"), EVENT])
+    assert (reply.status, reply.body["accepted"]) == (200, 3)
+    assert [(r["index"], r["code"]) for r in reply.body["rejected"]] == [
+        (0, "TENANT_NOT_PROVISIONED"),
+        (2, "VALIDATION_ERROR"),
+        (3, "TENANT_DISABLED"),
+        (5, "TENANT_NOT_PROVISIONED"),
+    ]
+    assert [event.get("tenantId") for event in provisioned.stored()] == ["acme", "slow", None]
+
+
+async def test_the_ids_that_clients_chose_stay_with_their_events_when_others_are_refused(provisioned):
+    event = EVENT | {"tenantId": "acme", "eventId": ID}
+    for duplicates in (0, 1):
+        reply = await provisioned.post([*of("nobody"), EVENT | {"tenantId": "acme"}, event])
+        assert (reply.body["accepted"], reply.body["duplicates"]) == (2 - duplicates, duplicates)
+    reply = await provisioned.post([*of("nobody"), event | {"extra": {"n": 1}}, EVENT])
+    assert [(r["index"], r["code"]) for r in reply.body["rejected"]] == [
+        (0, "TENANT_NOT_PROVISIONED"),
+        (1, "EVENT_ID_CONFLICT"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tenants", "status", "code", "retry_after"),
+    [
+        (["nobody", "nobody"], 403, "TENANT_NOT_PROVISIONED", None),
+        (["slow"] * 2, 429, "TENANT_RATE_LIMITED", "2"),
+        (["off", "slow", "slow"], 429, "TENANT_RATE_LIMITED", "2"),
+    ],
+)
+async def test_a_request_of_which_nothing_is_admitted_gets_the_answer_of_its_tenant(
+    provisioned, tenants, status, code, retry_after
+):
+    await provisioned.post(of("slow", "slow"))
+    reply = await provisioned.post([*of(*tenants), {}])
+    problem(reply, status, code)
+    assert reply.headers.get("retry-after") == retry_after
+    assert (reply.body["accepted"], len(reply.body["rejected"])) == (0, len(tenants) + 1)
+    assert len(provisioned.stored()) == 2

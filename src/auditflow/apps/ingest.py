@@ -16,13 +16,16 @@ from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, Following, InForce
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.server import Server
-from auditflow.config import Config
+from auditflow.apps.tenants import provision, shown, tenant_folder
+from auditflow.config import Config, PipelineConfig, Tenants, running
+from auditflow.ingest.admission import Admission
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal, Ledger, recovery
 from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
+from auditflow.plugins import discover
 
 EVICT_SECONDS: Final = 2.0
 
@@ -33,13 +36,18 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     """Serve until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
     stopping = stop_requested()
     reload_requested()  # delivery does it; a hang-up must not end this process
-    journal, ledger = _open(config, directory)
-    publish = Publish(journal, _limits(config))
+    folder = tenant_folder(config, discover(file.plugins or config.plugins.directory))
+    journal, ledger = _open(config, directory, folder.tenants if folder else None)
+    publish = Publish(journal, _limits(config), Admission(folder.tenants.by_id if folder else None))
     in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
     following = Following(file, in_force.text if IN_FORCE in os.environ else file.read, config)
-    where = Where(journal, ledger, lambda: following.config().pipelines, retention=config.journal.retention)
+
+    def pipelines() -> dict[str, PipelineConfig]:
+        return {each.name: each.config for each in running(following.config(), folder and folder.tenants)}
+
+    where = Where(journal, ledger, pipelines, retention=config.journal.retention)
     operating = ingest_app.Operating(
-        Status(journal, ledger, time.time),
+        Status(journal, ledger, time.time, lambda: shown(folder.tenants) if folder else None),
         ledger,
         journal,
         Commands(directory.commands),
@@ -51,18 +59,23 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
-            aside = tasks.create_task(_look_after(directory, journal, ledger))
+            aside = [tasks.create_task(_look_after(directory, journal, ledger))]
+            if folder:
+                aside.append(tasks.create_task(provision(folder, ledger, publish.admission)))
             _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
             await stopping.wait()
             server.stop()
             await serving
-            aside.cancel()
+            for task in aside:
+                task.cancel()
     finally:
         journal.close()
         ledger.close()
 
 
-def _open(config: Config, directory: DataDirectory) -> tuple[SqliteJournal, SqliteLedger]:
+def _open(
+    config: Config, directory: DataDirectory, tenants: Tenants | None = None
+) -> tuple[SqliteJournal, SqliteLedger]:
     """Open both stores, mending what is damaged, and enter the pipelines before any event is accepted."""
     ledger = SqliteLedger(directory.ledger)
     journal = SqliteJournal(
@@ -72,8 +85,7 @@ def _open(config: Config, directory: DataDirectory) -> tuple[SqliteJournal, Sqli
         dedup_window=config.journal.dedup_window,
         floor=max((account.progress.end() for account in ledger.accounts()), default=1),
     )
-    enabled = [pipeline.name for pipeline in config.pipelines if pipeline.enabled]
-    ledger.register(enabled, journal.head(), journal.oldest())
+    ledger.register([each.name for each in running(config, tenants)], journal.head(), journal.oldest())
     return journal, ledger
 
 

@@ -20,8 +20,11 @@ from auditflow.errors import (
     JournalDamaged,
     JournalFull,
     JournalUnavailable,
+    TenantRateLimited,
+    TenantRefused,
     TooMuchArriving,
 )
+from auditflow.ingest.admission import Admission
 from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
 from auditflow.ingest.decode import Decoded, decode
 from auditflow.ingest.limits import Limits
@@ -56,9 +59,13 @@ class Call:
     correlation_id: str
 
     def failure(self, error: AuditFlowError) -> Answer:
-        """Turn an error into the answer of the wire contract; a 503 says when to come back."""
+        """Turn an error into the answer of the wire contract; 429 and 503 say when to come back."""
         if isinstance(error, InvalidRequest):
             headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
+            return Answer(error.status, self.problem(error.code, str(error)), headers)
+        if isinstance(error, TenantRefused):
+            limited = isinstance(error, TenantRateLimited)
+            headers = [(b"retry-after", str(error.retry_after).encode())] if limited else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
             # the message names sizes and paths of the server: its log is the place for them
@@ -81,9 +88,11 @@ class Call:
 class Publish:
     """The endpoint. Answers only when the journal has the events durably."""
 
-    def __init__(self, journal: Journal, limits: Limits) -> None:
+    def __init__(self, journal: Journal, limits: Limits, admission: Admission | None = None) -> None:
+        """Take in the events that `admission` admits; without it, everybody's."""
         self.journal = journal
         self.limits = limits
+        self.admission = admission or Admission(None)
         self._arriving = Arriving(limits.arriving_bytes)
         self._refused = ""
         self._refused_at = 0.0
@@ -103,7 +112,7 @@ class Publish:
             answer = await self._publish(scope["method"], headers, receive, call)
         except ClientGone:
             return
-        except InvalidRequest as error:
+        except (InvalidRequest, TenantRefused) as error:
             answer = call.failure(error)
         except AuditFlowError as error:
             _log.error("publish refused: %s", error.explained())
@@ -123,6 +132,8 @@ class Publish:
         body = await read(receive, headers, self.limits.request_bytes, self._arriving)
         raws, single = split(body, kind, self.limits.request_events)
         decoded = decode(raws, Stamp(call.received_at, call.correlation_id), self.limits)
+        if refused := self.admission.admit(decoded.batch.tenants):
+            decoded = decoded.without(refused)
         if single and decoded.rejected:
             raise decoded.rejected[0].error
         appended = await self._append(decoded.batch) if decoded.batch.events else Appended()
@@ -162,7 +173,16 @@ def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
     }
     if accepted or duplicates:
         return Answer(200, body)
+    refusals = [r.error for r in decoded.rejected if isinstance(r.error, TenantRefused)]
+    if refusals and not appended.conflicts:
+        answer = call.failure(max(refusals, key=_comes_back))
+        return Answer(answer.status, answer.body | body, answer.headers)
     return Answer(400, call.problem("VALIDATION_ERROR", "No event of the request was accepted") | body)
+
+
+def _comes_back(refusal: TenantRefused) -> int:
+    """Give a key by which that refusal comes last that is worth waiting for, the longest of several."""
+    return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 
 def _conflict(event_id: str) -> str:
