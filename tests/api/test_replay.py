@@ -37,14 +37,10 @@ def app(journal, operating) -> Any:
     ledger.register(["even", "all"], 1, 1)
     sink = {"name": "logging_sink"}
     base = operating(journal, ledger)
-    base.where.pipelines = lambda: [
-        PipelineConfig.model_validate(each)
-        for each in (
-            {"name": "even", "condition": EVEN, "sink": sink},
-            {"name": "all", "sink": sink},
-            {"name": "off", "enabled": False, "sink": sink},
-        )
-    ]
+    base.where.pipelines = lambda: {
+        each["name"]: PipelineConfig.model_validate(each)
+        for each in ({"name": "even", "condition": EVEN, "sink": sink}, {"name": "all", "sink": sink})
+    }
     publish = Publish(journal, Limits())
     return ingest_app.build(publish, replace(base), publish.unavailable, 2**16)
 

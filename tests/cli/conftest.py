@@ -76,8 +76,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     publish = Publish(journal, Limits())
     commands = Commands(tmp_path_factory.mktemp("data") / "commands")
     status = Status(journal, ledger, time.time)
-    pipelines = [PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})]
-    where = Where(journal, ledger, lambda: pipelines)
+    everything = PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})
+    where = Where(journal, ledger, lambda: {"everything": everything})
     operating = Operating(
         status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []}
     )

@@ -7,15 +7,20 @@ import gzip
 import json
 import random
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from auditflow.errors import JournalDamaged, JournalFull, JournalUnavailable, MissingExtra
+from auditflow.errors import JournalDamaged, JournalFull, JournalUnavailable, MissingExtra, RedactionFailed
 from auditflow.ingest import publish as module
+from auditflow.ingest._redactor import Redactor
+from auditflow.ingest.admission import Admission, Quota
+from auditflow.ingest.auth import Principal
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
+from auditflow.ingest.redaction import RedactionConfig
 from auditflow.journal import Journal
 from auditflow.journal.memory import MemoryJournal
 from auditflow.journal.sqlite import SqliteJournal
@@ -43,9 +48,11 @@ class Reply:
 class Client:
     """Calls the endpoint the way an ASGI server does."""
 
-    def __init__(self, journal: Journal, limits: Limits | None = None) -> None:
+    def __init__(
+        self, journal: Journal, limits: Limits | None = None, admission: Admission | None = None
+    ) -> None:
         self.journal = journal
-        self.endpoint = Publish(journal, limits or Limits())
+        self.endpoint = Publish(journal, limits or Limits(), admission)
         self.sent: list[dict[str, Any]] = []
 
     async def call(
@@ -355,3 +362,169 @@ async def test_readiness_hears_of_a_refusal_until_the_journal_takes_events_or_a_
     client.journal.append = append
     await client.post(EVENT)
     assert client.endpoint.unavailable() == ""
+
+
+@dataclass
+class Tenant:
+    """A tenant as admission sees it."""
+
+    enabled: bool = True
+    quota: Quota = field(default_factory=Quota)
+
+
+TENANTS = {
+    "acme": Tenant(),
+    "off": Tenant(enabled=False),
+    "slow": Tenant(quota=Quota(rateLimitPerSec=1, burst=2)),
+}
+
+
+@pytest.fixture
+def provisioned(journal: Journal) -> Client:
+    """A client where the tenants of TENANTS are provisioned and time stands still."""
+    return Client(journal, admission=Admission(TENANTS, clock=lambda: 0.0))
+
+
+def of(*tenants: str) -> list[dict[str, Any]]:
+    return [EVENT | {"tenantId": tenant} for tenant in tenants]
+
+
+@pytest.mark.parametrize("event", [EVENT, EVENT | {"tenantId": "-"}, EVENT | {"tenantId": "acme"}])
+async def test_events_of_a_provisioned_tenant_or_of_none_are_accepted(provisioned, event):
+    assert (await provisioned.post(event)).status == 200
+    assert len(provisioned.stored()) == 1
+
+
+@pytest.mark.parametrize(
+    ("tenant", "code"), [("nobody", "TENANT_NOT_PROVISIONED"), ("off", "TENANT_DISABLED")]
+)
+async def test_an_event_of_an_unknown_or_disabled_tenant_is_403(provisioned, tenant, code):
+    reply = await provisioned.post(of(tenant)[0])
+    assert tenant in problem(reply, 403, code)
+    assert "retry-after" not in reply.headers
+    assert provisioned.stored() == []
+
+
+async def test_an_event_over_the_quota_is_429_and_says_when_to_come_back(provisioned):
+    for _ in range(2):
+        assert (await provisioned.post(of("slow")[0])).status == 200
+    reply = await provisioned.post(of("slow")[0])
+    assert "1 s" in problem(reply, 429, "TENANT_RATE_LIMITED")
+    assert reply.headers["retry-after"] == "1"
+    assert len(provisioned.stored()) == 2
+
+
+async def test_in_a_request_of_several_tenants_each_is_judged_apart(provisioned):
+    reply = await provisioned.post([*of("nobody", "acme"), {}, *of("off", "slow", "nobody"), EVENT])
+    assert (reply.status, reply.body["accepted"]) == (200, 3)
+    assert [(r["index"], r["code"]) for r in reply.body["rejected"]] == [
+        (0, "TENANT_NOT_PROVISIONED"),
+        (2, "VALIDATION_ERROR"),
+        (3, "TENANT_DISABLED"),
+        (5, "TENANT_NOT_PROVISIONED"),
+    ]
+    assert [event.get("tenantId") for event in provisioned.stored()] == ["acme", "slow", None]
+
+
+async def test_the_ids_that_clients_chose_stay_with_their_events_when_others_are_refused(provisioned):
+    event = EVENT | {"tenantId": "acme", "eventId": ID}
+    for duplicates in (0, 1):
+        reply = await provisioned.post([*of("nobody"), EVENT | {"tenantId": "acme"}, event])
+        assert (reply.body["accepted"], reply.body["duplicates"]) == (2 - duplicates, duplicates)
+    reply = await provisioned.post([*of("nobody"), event | {"extra": {"n": 1}}, EVENT])
+    assert [(r["index"], r["code"]) for r in reply.body["rejected"]] == [
+        (0, "TENANT_NOT_PROVISIONED"),
+        (1, "EVENT_ID_CONFLICT"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tenants", "status", "code", "retry_after"),
+    [
+        (["nobody", "nobody"], 403, "TENANT_NOT_PROVISIONED", None),
+        (["slow"] * 2, 429, "TENANT_RATE_LIMITED", "2"),
+        (["off", "slow", "slow"], 429, "TENANT_RATE_LIMITED", "2"),
+    ],
+)
+async def test_a_request_of_which_nothing_is_admitted_gets_the_answer_of_its_tenant(
+    provisioned, tenants, status, code, retry_after
+):
+    await provisioned.post(of("slow", "slow"))
+    reply = await provisioned.post([*of(*tenants), {}])
+    problem(reply, status, code)
+    assert reply.headers.get("retry-after") == retry_after
+    assert (reply.body["accepted"], len(reply.body["rejected"])) == (0, len(tenants) + 1)
+    assert len(provisioned.stored()) == 2
+
+
+def acting_for(client: Client, tenant: str | None) -> None:
+    """Let the guard in front have found who calls."""
+    endpoint = client.endpoint
+    principal = Principal("caller", tenant, frozenset())
+
+    async def guarded(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await endpoint(scope | {"state": {"principal": principal}}, receive, send)
+
+    client.endpoint = guarded
+
+
+async def test_the_authenticated_tenant_owns_the_events_whatever_they_say():
+    client = Client(MemoryJournal())
+    acting_for(client, "acme")
+    reply = await client.post([EVENT, EVENT | {"tenantId": "globex"}, EVENT | {"tenantId": "acme"}])
+    assert reply.body["accepted"] == 3
+    (block,) = client.journal.read(1, 10**6)
+    assert dict(block.tenants) == {"acme": 3}
+    assert {json.loads(event)["tenantId"] for event in block.events} == {"acme"}
+
+
+MASK_EMAIL = RedactionConfig.model_validate({"rules": [{"field": "extra.email"}]})
+
+
+@dataclass
+class Own:
+    """A tenant with rules of its own."""
+
+    redaction: RedactionConfig
+    enabled: bool = True
+    quota: Quota = field(default_factory=Quota)
+
+
+async def test_what_is_redacted_is_never_stored():
+    client = Client(MemoryJournal())
+    client.endpoint.redactions.change(MASK_EMAIL)
+    await client.post([EVENT | {"extra": {"email": "a@b.example", "n": n}} for n in range(3)])
+    await client.post(EVENT | {"extra": {"email": "a@b.example"}})
+    events = [event for block in client.journal.read(1, 10**6) for event in block.events]
+    assert len(events) == 4
+    assert not any(b"a@b.example" in event for event in events)
+    client.endpoint.redactions.change(RedactionConfig())
+    await client.post(EVENT | {"extra": {"email": "a@b.example"}})
+    assert b"a@b.example" in client.journal.read(5, 10**6)[0].events[-1]
+
+
+async def test_a_tenants_own_rules_follow_those_for_all():
+    own = RedactionConfig.model_validate({"rules": [{"field": "extra.phone", "action": "drop"}]})
+    client = Client(MemoryJournal())
+    client.endpoint.redactions.change(MASK_EMAIL)
+    client.endpoint.provision({"acme": Own(own), "globex": Own(RedactionConfig())})
+    extra = {"email": "a@b.example", "phone": "1"}
+    await client.post([EVENT | {"tenantId": tenant, "extra": extra} for tenant in ("acme", "globex", "acme")])
+    (block,) = client.journal.read(1, 10**6)
+    kept = [json.loads(event)["extra"] for event in block.events]
+    assert kept == [{"email": "***"}, {"email": "***", "phone": "1"}, {"email": "***"}]
+
+
+async def test_an_event_that_cannot_be_redacted_is_refused_and_spoils_no_other(monkeypatch):
+    client = Client(MemoryJournal())
+    client.endpoint.redactions.change(MASK_EMAIL)
+    failure = RedactionFailed(reason="it is nested too deeply")
+    monkeypatch.setattr(
+        Redactor, "redact", lambda _, events: [failure if b'"bad"' in each else each for each in events]
+    )
+    reply = await client.post([EVENT | {"extra": {"bad": 1}}, EVENT])
+    assert (reply.status, reply.body["accepted"]) == (200, 1)
+    assert [(r["index"], r["code"]) for r in reply.body["rejected"]] == [(0, "REDACTION_FAILED")]
+    single = await client.post(EVENT | {"extra": {"bad": 1}})
+    assert (single.status, single.body["code"]) == (422, "REDACTION_FAILED")
+    assert client.journal.head() == 2

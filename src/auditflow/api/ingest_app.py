@@ -91,6 +91,7 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
             "pipelines": status.pipelines(),
             "journal": status.journal(),
             "configuration": operating.configuration(),
+            "tenants": status.tenants(),
         }
 
     @app.get("/metrics", tags=["operate"], summary="Prometheus metrics")

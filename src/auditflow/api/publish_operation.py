@@ -128,10 +128,12 @@ OPERATION: dict[str, Any] = {
     "responses": {
         "200": _PUBLISHED,
         "400": _answer("Invalid: the message names the field and what is wrong with it.", "Problem"),
+        "403": _answer("The tenant is not provisioned, or disabled.", "Problem"),
         "405": _answer("Not POST.", "Problem"),
         "409": _answer("The eventId is known with other content.", "Problem"),
         "413": _answer("Too large, or too many events.", "Problem"),
         "415": _answer("Not JSON, NDJSON, UTF-8 or gzip.", "Problem"),
+        "429": _answer("The tenant is over its quota. See Retry-After.", "Problem"),
         "500": _answer("A fault of the server; nothing was accepted.", "Problem"),
         "503": _answer(
             "The journal cannot take events now; nothing was accepted. See Retry-After.", "Problem"

@@ -14,7 +14,7 @@ from auditflow.api.times import rfc3339
 from auditflow.api.where import Where
 from auditflow.config import PipelineConfig
 from auditflow.journal import Journal
-from auditflow.journal.commands import Commands
+from auditflow.journal.commands import Commands, no_such_pipeline
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.filter import compile_filter
 
@@ -67,12 +67,10 @@ def _milliseconds(order: Replay) -> tuple[int, int]:
 
 
 def _pipeline(where: Where, name: str) -> PipelineConfig:
-    running = [each for each in where.pipelines() if each.enabled]
-    for each in running:
-        if each.name == name:
-            return each
-    known = ", ".join(each.name for each in running) or "none"
-    raise HTTPException(404, f"No pipeline named {name!r} runs; those that do: {known}")
+    running = where.pipelines()
+    if name not in running:
+        raise HTTPException(404, no_such_pipeline(name, running))
+    return running[name]
 
 
 def _nothing(journal: Journal) -> str:

@@ -14,10 +14,18 @@ from auditflow.journal import Account, Journal, Ledger
 class Status:
     """Reads journal and ledger; holds no state of its own, so it is right after any restart."""
 
-    def __init__(self, journal: Journal, ledger: Ledger, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        tenants: Callable[[], dict[str, Any] | None] = lambda: None,
+    ) -> None:
+        """`tenants` gives their `count` and the `problems` of their files; None without tenants."""
         self._journal = journal
         self._ledger = ledger
         self._clock = clock
+        self.tenants = tenants
 
     def pipelines(self) -> list[dict[str, Any]]:
         """Give every active pipeline with its counts and condition, by name.

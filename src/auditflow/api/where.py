@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Annotated, Any, Final
 
@@ -27,14 +27,14 @@ KEPT_BLOCKS: Final = 4
 class Where:
     """Derives what has become of an event from positions, receipts and dead letters.
 
-    `pipelines` gives them as they are configured now; `retention` is how long receipts are kept, in seconds.
+    `pipelines` gives those that run, by name, as they are configured now; `retention` is how long receipts are kept, in seconds.
     """
 
     def __init__(
         self,
         journal: Journal,
         ledger: Ledger,
-        pipelines: Callable[[], Sequence[PipelineConfig]],
+        pipelines: Callable[[], Mapping[str, PipelineConfig]],
         *,
         retention: float = inf,
         clock: Callable[[], float] = time.time,
@@ -108,7 +108,7 @@ class Where:
         }
 
     def _filtered(self, account: Account, sequence: int, event: bytes | None) -> State:
-        config = next((each for each in self.pipelines() if each.name == account.pipeline), None)
+        config = self.pipelines().get(account.pipeline)
         reason = why_filtered(event, config.condition, config.sample) if event and config else None
         if reason is not None:
             return {"state": "filtered", "reason": reason}

@@ -16,16 +16,21 @@ from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, Following, InForce
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.server import Server
-from auditflow.config import Config
+from auditflow.apps.tenants import provision, shown, tenant_folder
+from auditflow.config import Config, PipelineConfig, Tenants, running
+from auditflow.ingest.admission import Admission
 from auditflow.ingest.auth import authenticator_of
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
+from auditflow.ingest.redactions import Redactions
 from auditflow.journal import Journal, Ledger, recovery
 from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
+from auditflow.plugins import discover
 
 EVICT_SECONDS: Final = 2.0
+FOLLOW_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -34,13 +39,21 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     """Serve until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
     stopping = stop_requested()
     reload_requested()  # delivery does it; a hang-up must not end this process
-    journal, ledger = _open(config, directory)
-    publish = Publish(journal, _limits(config))
+    folder = tenant_folder(config, discover(file.plugins or config.plugins.directory))
+    journal, ledger = _open(config, directory, folder.tenants if folder else None)
+    tenants = folder.tenants.by_id if folder else None
+    publish = Publish(journal, _limits(config), Admission(tenants), Redactions(config.redaction, tenants))
     in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
     following = Following(file, in_force.text if IN_FORCE in os.environ else file.read, config)
-    where = Where(journal, ledger, lambda: following.config().pipelines, retention=config.journal.retention)
+
+    def pipelines() -> dict[str, PipelineConfig]:
+        return {
+            each.name: each.config for each in running(following.config(), folder.tenants if folder else None)
+        }
+
+    where = Where(journal, ledger, pipelines, retention=config.journal.retention)
     operating = ingest_app.Operating(
-        Status(journal, ledger, time.time),
+        Status(journal, ledger, time.time, lambda: shown(folder.tenants) if folder else None),
         ledger,
         journal,
         Commands(directory.commands),
@@ -54,20 +67,28 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
-            aside = tasks.create_task(_look_after(directory, journal, ledger))
+            aside = [
+                tasks.create_task(_look_after(directory, journal, ledger)),
+                tasks.create_task(_follow(following, publish.redactions)),
+            ]
+            if folder:
+                aside.append(tasks.create_task(provision(folder, ledger, publish)))
             _log.info(
                 "publishing at %s://%s:%s/audit/publish", config.server.scheme, *listener.getsockname()[:2]
             )
             await stopping.wait()
             server.stop()
             await serving
-            aside.cancel()
+            for task in aside:
+                task.cancel()
     finally:
         journal.close()
         ledger.close()
 
 
-def _open(config: Config, directory: DataDirectory) -> tuple[SqliteJournal, SqliteLedger]:
+def _open(
+    config: Config, directory: DataDirectory, tenants: Tenants | None = None
+) -> tuple[SqliteJournal, SqliteLedger]:
     """Open both stores, mending what is damaged, and enter the pipelines before any event is accepted."""
     ledger = SqliteLedger(directory.ledger)
     journal = SqliteJournal(
@@ -77,8 +98,7 @@ def _open(config: Config, directory: DataDirectory) -> tuple[SqliteJournal, Sqli
         dedup_window=config.journal.dedup_window,
         floor=max((account.progress.end() for account in ledger.accounts()), default=1),
     )
-    enabled = [pipeline.name for pipeline in config.pipelines if pipeline.enabled]
-    ledger.register(enabled, journal.head(), journal.oldest())
+    ledger.register([each.name for each in running(config, tenants)], journal.head(), journal.oldest())
     return journal, ledger
 
 
@@ -88,6 +108,13 @@ def _limits(config: Config) -> Limits:
         event_bytes=config.server.max_event_bytes,
         request_events=config.server.max_request_events,
     )
+
+
+async def _follow(following: Following, redactions: Redactions) -> None:
+    """Keep redaction as the configuration in force says."""
+    while True:
+        await asyncio.sleep(FOLLOW_SECONDS)
+        redactions.change((await asyncio.to_thread(following.config)).redaction)
 
 
 async def _look_after(directory: DataDirectory, journal: Journal, ledger: Ledger) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from auditflow.errors import CommandRefused, ConfigError
 from auditflow.journal import Account, Journal, Ledger, Replay, Selection
-from auditflow.journal.commands import Commands, Values
+from auditflow.journal.commands import Commands, Values, no_such_pipeline
 
 LOOK_SECONDS: Final = 0.1
 
@@ -82,10 +82,7 @@ class Operator:
     def _running(self, pipeline: str) -> None:
         names = [account.pipeline for account in self._ledger.accounts() if account.active]
         if pipeline not in names:
-            known = ", ".join(names) or "none"
-            raise CommandRefused(
-                reason=f"No pipeline named {pipeline!r} runs; those that do: {known}", status=404
-            )
+            raise CommandRefused(reason=no_such_pipeline(pipeline, names), status=404)
 
 
 def _selection(values: Values) -> Selection:

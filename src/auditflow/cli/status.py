@@ -97,17 +97,26 @@ def render(status: dict[str, Any]) -> Any:
 
 
 def _refused(status: dict[str, Any]) -> Iterator[Any]:
-    """Say what keeps a changed configuration from being put in force."""
+    """Say what keeps changed files from being put in force."""
     from rich.text import Text
 
-    problems = status.get("configuration", {}).get("problems", [])
-    if problems:
-        yield Text("\nthe configuration file has changed and is not in force:", "red")
-    for each in problems:
-        place = f"{each['file']}:{each['line']}:{each['column']}: " + (each["path"] and f"{each['path']}: ")
-        yield Text(f"{place}{each['message']}", "red")
-        if each["hint"]:
-            yield Text(f"  hint: {each['hint']}")
+    for section, heading in _IN_FORCE.items():
+        problems = (status.get(section) or {}).get("problems", [])
+        if problems:
+            yield Text(f"\n{heading}", "red")
+        for each in problems:
+            place = f"{each['file']}:{each['line']}:{each['column']}: " + (
+                each["path"] and f"{each['path']}: "
+            )
+            yield Text(f"{place}{each['message']}", "red")
+            if each["hint"]:
+                yield Text(f"  hint: {each['hint']}")
+
+
+_IN_FORCE = {
+    "configuration": "the configuration file has changed and is not in force:",
+    "tenants": "files of tenants are not in force as they are now:",
+}
 
 
 def readable_age(seconds: float) -> str:

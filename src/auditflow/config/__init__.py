@@ -2,7 +2,7 @@
 
 ``document`` reads YAML and remembers positions, ``interpolation`` fills in environment variables, ``model``
 says what is allowed, ``validation`` checks one against the other, ``loader`` puts them together, ``tenants``
-does so for each file of the tenants' folder, ``schema`` tells editors. Nothing below this package reads YAML or
+does so for each file of the tenants' folder, ``running`` says which pipelines that makes, ``schema`` tells editors. Nothing below this package reads YAML or
 the environment. ``advice`` says what a sound configuration could do better.
 """
 
@@ -16,6 +16,7 @@ from auditflow.config.model import (
     TenantConfig,
     TransformerConfig,
 )
+from auditflow.config.running import Running, running
 from auditflow.config.schema import schema
 from auditflow.config.tenant_file import Terms
 from auditflow.config.tenants import TenantFolder, Tenants, load_tenants
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigError",
     "PipelineConfig",
     "Problem",
+    "Running",
     "SinkChoice",
     "SinkConfig",
     "TenantConfig",
@@ -36,5 +38,6 @@ __all__ = [
     "advise",
     "load",
     "load_tenants",
+    "running",
     "schema",
 ]

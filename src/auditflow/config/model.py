@@ -240,6 +240,8 @@ class TenantConfig(Settings):
     """Whether its events are accepted and its pipelines run."""
     quota: Quota = Quota()
     """How many of its events are accepted; without it, all."""
+    redaction: RedactionConfig = RedactionConfig()
+    """What is redacted in its events besides what `redaction` in `auditflow.yaml` says, and after it."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """How hard its pipelines try that do not say otherwise; what it leaves out is as in `auditflow.yaml`."""
     pipelines: tuple[PipelineConfig, ...] = ()

@@ -7,7 +7,7 @@ Both give the same result for what both take.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Final
 
@@ -15,7 +15,7 @@ import msgspec
 import uuid_utils
 from msgspec import UNSET, Meta, UnsetType
 
-from auditflow.errors import InvalidRequest
+from auditflow.errors import InvalidRequest, TenantRefused
 from auditflow.event import MAX_EXTRA_KEYS, NO_TENANT, PLATFORM_TENANT, Geolocation, Header, Name
 from auditflow.event_time import epoch_ms, utc_times
 from auditflow.ingest.examine import examine, is_tenant
@@ -38,7 +38,7 @@ class Rejection:
     """An event of a request that was not accepted."""
 
     index: int
-    error: InvalidRequest
+    error: InvalidRequest | TenantRefused
 
 
 @dataclass(slots=True)
@@ -48,6 +48,26 @@ class Decoded:
     batch: Batch
     indexes: Sequence[int]
     rejected: list[Rejection] = field(default_factory=list)
+
+    def without(self, refused: Mapping[str, TenantRefused]) -> Decoded:
+        """Give the same request with the events of these tenants among the rejected."""
+        owners = enumerate(self.batch.tenants)
+        return self.less({i: refused[tenant] for i, tenant in owners if tenant in refused})
+
+    def less(self, errors: Mapping[int, InvalidRequest | TenantRefused]) -> Decoded:
+        """Give the same request with some events, by their place in the batch, among the rejected."""
+        batch, indexes = self.batch, self.indexes
+        kept = [i for i in range(len(batch.events)) if i not in errors]
+        supplied = set(batch.supplied)
+        rejected = [Rejection(indexes[i], error) for i, error in errors.items()]
+        rest = Batch(
+            [batch.events[i] for i in kept],
+            [batch.ids[i] for i in kept],
+            [batch.tenants[i] for i in kept],
+            [place for place, i in enumerate(kept) if i in supplied],
+            [batch.times[i] for i in kept] if batch.times else (),
+        )
+        return Decoded(rest, [indexes[i] for i in kept], self.rejected + rejected)
 
 
 def decode(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 import uuid_utils
@@ -20,11 +20,17 @@ from auditflow.errors import (
     JournalDamaged,
     JournalFull,
     JournalUnavailable,
+    TenantRateLimited,
+    TenantRefused,
     TooMuchArriving,
 )
+from auditflow.ingest.admission import Admission, Provisioned
+from auditflow.ingest.auth.principal import ANYONE, Principal
 from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
 from auditflow.ingest.decode import Decoded, decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.redaction import RedactionConfig
+from auditflow.ingest.redactions import Redacted, Redactions
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.journal import Appended, Batch, Journal
 from auditflow.telemetry import metrics
@@ -56,9 +62,13 @@ class Call:
     correlation_id: str
 
     def failure(self, error: AuditFlowError) -> Answer:
-        """Turn an error into the answer of the wire contract; a 503 says when to come back."""
+        """Turn an error into the answer of the wire contract; 429 and 503 say when to come back."""
         if isinstance(error, InvalidRequest):
             headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
+            return Answer(error.status, self.problem(error.code, str(error)), headers)
+        if isinstance(error, TenantRefused):
+            seconds = _comes_back(error)
+            headers = [(b"retry-after", str(seconds).encode())] if seconds else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
             # the message names sizes and paths of the server: its log is the place for them
@@ -78,15 +88,33 @@ class Call:
         }
 
 
+class Tenant(Provisioned, Redacted, Protocol):
+    """What publishing has to know of a tenant."""
+
+
 class Publish:
     """The endpoint. Answers only when the journal has the events durably."""
 
-    def __init__(self, journal: Journal, limits: Limits) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        limits: Limits,
+        admission: Admission | None = None,
+        redactions: Redactions | None = None,
+    ) -> None:
+        """Take in the events that `admission` admits, without it everybody's, redacted as `redactions` say."""
         self.journal = journal
         self.limits = limits
+        self.admission = admission or Admission(None)
+        self.redactions = redactions or Redactions(RedactionConfig())
         self._arriving = Arriving(limits.arriving_bytes)
         self._refused = ""
         self._refused_at = 0.0
+
+    def provision(self, tenants: Mapping[str, Tenant]) -> None:
+        """Put these tenants in force."""
+        self.admission.provision(tenants)
+        self.redactions.provision(tenants)
 
     def unavailable(self) -> str:
         """Give why the journal took no events just now; empty while it takes them.
@@ -100,10 +128,10 @@ class Publish:
         headers = dict(scope["headers"])
         call = Call(now_rfc3339(), correlation(headers.get(b"x-correlation-id", b"")))
         try:
-            answer = await self._publish(scope["method"], headers, receive, call)
+            answer = await self._publish(scope, headers, receive, call)
         except ClientGone:
             return
-        except InvalidRequest as error:
+        except (InvalidRequest, TenantRefused) as error:
             answer = call.failure(error)
         except AuditFlowError as error:
             _log.error("publish refused: %s", error.explained())
@@ -115,19 +143,30 @@ class Publish:
         await _respond(send, answer, call.correlation_id)
 
     async def _publish(
-        self, method: str, headers: dict[bytes, bytes], receive: Receive, call: Call
+        self, scope: MutableMapping[str, Any], headers: dict[bytes, bytes], receive: Receive, call: Call
     ) -> Answer:
-        if method != "POST":
-            raise InvalidRequest(status=405, reason=f"{method} is not allowed here; use POST")
+        if scope["method"] != "POST":
+            raise InvalidRequest(status=405, reason=f"{scope['method']} is not allowed here; use POST")
         kind = media_type(headers.get(b"content-type", b"").decode("latin-1"))
         body = await read(receive, headers, self.limits.request_bytes, self._arriving)
         raws, single = split(body, kind, self.limits.request_events)
-        decoded = decode(raws, Stamp(call.received_at, call.correlation_id), self.limits)
+        stamp = Stamp(call.received_at, call.correlation_id, _tenant_of(scope))
+        decoded = self._redacted(self._admitted(decode(raws, stamp, self.limits)))
         if single and decoded.rejected:
             raise decoded.rejected[0].error
         appended = await self._append(decoded.batch) if decoded.batch.events else Appended()
         _count(decoded, appended)
         return _one(decoded, appended, call) if single else _several(decoded, appended, call)
+
+    def _admitted(self, decoded: Decoded) -> Decoded:
+        refused = self.admission.admit(decoded.batch.tenants)
+        return decoded.without(refused) if refused else decoded
+
+    def _redacted(self, decoded: Decoded) -> Decoded:
+        """Redact all events. One that cannot be is not accepted: it must not be stored as it is."""
+        batch = decoded.batch
+        batch.events, failed = self.redactions.redact(batch.events, batch.tenants)
+        return decoded.less(failed) if failed else decoded
 
     async def _append(self, batch: Batch) -> Appended:
         try:
@@ -137,6 +176,12 @@ class Publish:
             raise
         self._refused = ""
         return appended
+
+
+def _tenant_of(scope: MutableMapping[str, Any]) -> str | None:
+    """Give the tenant of who calls, where who calls has one."""
+    principal: Principal = scope.get("state", {}).get("principal", ANYONE)
+    return principal.tenant
 
 
 def _one(decoded: Decoded, appended: Appended, call: Call) -> Answer:
@@ -162,7 +207,16 @@ def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
     }
     if accepted or duplicates:
         return Answer(200, body)
+    refusals = [r.error for r in decoded.rejected if isinstance(r.error, TenantRefused)]
+    if refusals and not appended.conflicts:
+        answer = call.failure(max(refusals, key=_comes_back))
+        return Answer(answer.status, answer.body | body, answer.headers)
     return Answer(400, call.problem("VALIDATION_ERROR", "No event of the request was accepted") | body)
+
+
+def _comes_back(refusal: TenantRefused) -> int:
+    """Give the seconds after which it is worth to come back; 0 where it is not."""
+    return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 
 def _conflict(event_id: str) -> str:

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,9 @@ ANSWER_SECONDS: Final = 10.0
 POLL_SECONDS: Final = 0.02
 FORGOTTEN_SECONDS: Final = 3600.0
 """An answer that nobody has fetched for so long is dropped, and a draft that a crash has left."""
+
+MAX_NAMES: Final = 20
+"""Pipelines named in a refusal."""
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +105,15 @@ class Commands:
             with suppress(FileNotFoundError):
                 if time.time() - left.stat().st_mtime > FORGOTTEN_SECONDS:
                     left.unlink()
+
+
+def no_such_pipeline(name: str, running: Iterable[str]) -> str:
+    """Say that no pipeline of this name runs, and which of the same tenant do."""
+    tenant = name.rpartition("/")[0]
+    known = [each for each in running if each.rpartition("/")[0] == tenant]
+    more = f" and {len(known) - MAX_NAMES} more" if len(known) > MAX_NAMES else ""
+    names = ", ".join(known[:MAX_NAMES]) or "none"
+    return f"No pipeline named {name!r} runs; those that do: {names}{more}"
 
 
 def _answer(command: Path, result: Values) -> None:
