@@ -22,7 +22,6 @@ from auditflow.ingest.auth.settings import JwtConfig
 from auditflow.ingest.auth.tokens import Refusal, Refused, Tokens
 from auditflow.testing.identity_provider import IdentityProvider
 
-
 LONG = b"the keys, and a megabyte of blanks"
 
 
