@@ -38,6 +38,7 @@ from auditflow.config.schema import schema
 from auditflow.config.tls import TlsConfig
 from auditflow.ingest.admission import Quota
 from auditflow.ingest.auth.settings import ApiKeysConfig, AuthConfig, GatewayConfig, JwtConfig, ScopesConfig
+from auditflow.ingest.redaction import RedactionConfig, RedactionRule
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines.condition import OPERATORS, Condition, Rule
@@ -133,7 +134,9 @@ def configuration() -> str:
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
         ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
         ("`tenants`", TenantsConfig), ("A tenant's file", TenantConfig), ("`quota` of a tenant", Quota),
-        ("`secrets`", SecretsConfig), ("`secrets.aws-secrets-manager`", AwsSecretsManager), ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`server.tls`", TlsConfig),
+        ("`secrets`", SecretsConfig), ("`secrets.aws-secrets-manager`", AwsSecretsManager),
+        ("`redaction`", RedactionConfig), ("`redaction.rules[]`", RedactionRule),
+        ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`server.tls`", TlsConfig),
         ("`auth`", AuthConfig), ("`auth.api-keys`", ApiKeysConfig), ("`auth.jwt`", JwtConfig),
         ("`auth.gateway`", GatewayConfig), ("`auth.scopes`", ScopesConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip

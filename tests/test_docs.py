@@ -51,6 +51,7 @@ def test_every_pipeline_in_the_docs_is_a_valid_configuration(tmp_path: Path):
                         "AWS_ACCESS_KEY_ID": "a",
                         "AWS_SECRET_ACCESS_KEY": "b",
                         "GATEWAY_SECRET": "0" * 32,
+                        "AUDITFLOW_REDACTION_KEY": "a key for the docs",
                     },
                     catalogue,
                 ).pipelines

@@ -308,6 +308,16 @@ class SecretsUnavailable(AuditFlowError):
     hint_template = "See whether {place} can be reached from here; it is asked again."
 
 
+class RedactionFailed(InvalidRequest):
+    """The event cannot be redacted, so it is not accepted: {reason}."""
+
+    code = "REDACTION_FAILED"
+    hint_template = "Change the event, or the rules under redaction."
+
+    def __init__(self, *, reason: str, status: int = 422) -> None:
+        super().__init__(reason=reason, status=status)
+
+
 class SinkBlocked(AuditFlowError):
     """{destination} cannot take events; the cause is {reason!r}."""
 

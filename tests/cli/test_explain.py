@@ -210,6 +210,41 @@ def test_a_file_that_is_not_there_is_said(auditflow: Run) -> None:
     assert "nowhere.json cannot be read: No such file or directory" in answer.err
 
 
+def test_redaction_is_explained_first_and_pipelines_see_what_is_left(auditflow: Run) -> None:
+    configured(condition={"rules": [{"field": "extra.email", "operator": "exists"}]})
+    given = json.loads(Path("auditflow.yaml").read_text())
+    rules = [
+        {"field": "extra.email", "action": "drop"},
+        {"id": "cards", "detector": "card"},
+        {"field": "extra.x"},
+    ]
+    Path("auditflow.yaml").write_text(json.dumps(given | {"redaction": {"rules": rules}}))
+    sent = event(extra={"email": "amara@example.org", "notes": ["4111 1111 1111 1111"]})
+    found = explained(auditflow, sent)
+    assert found["result"] == "no-match"
+    answer = json.loads(auditflow("explain", "event.json", "--format", "json").out)
+    assert answer["redaction"] == [
+        {"rule": "extra.email", "action": "drop", "fields": ["extra.email"]},
+        {"rule": "cards", "action": "mask", "fields": ["extra.notes[0]"]},
+        {"rule": "extra.x", "action": "mask", "fields": []},
+    ]
+    said = text(auditflow, sent)
+    assert (
+        "  extra.email, drop: extra.email\n  cards, mask: extra.notes[0]\n  extra.x, mask: nothing\n" in said
+    )
+    assert "amara@example.org" not in said
+    assert "4111" not in said
+
+
+def test_an_event_that_cannot_be_redacted_is_refused_as_publishing_would(auditflow: Run) -> None:
+    redaction = {"rules": [{"detector": "email", "action": "drop"}]}
+    Path("auditflow.yaml").write_text(json.dumps({"redaction": redaction}))
+    Path("event.json").write_text(json.dumps(event(eventType="a@example.org")))
+    answer = auditflow("explain", "event.json")
+    assert (answer.code, answer.out) == (1, "")
+    assert "The event cannot be redacted, so it is not accepted" in answer.err
+
+
 def test_secrets_are_not_shown(auditflow: Run) -> None:
     configured(properties={"access-key-id": "AKIAEXAMPLE", "secret-access-key": "very-secret"})
     for shown in (text(auditflow, event()), json.dumps(explained(auditflow, event()))):

@@ -45,6 +45,13 @@ def test_the_examples_of_the_guide_are_valid(validator: Draft202012Validator, fi
             sink={"name": "aws_cloudwatch_sink", "properties": {"log-group": "g", "create-log-group": "${C}"}}
         ),
         {"server": {"port": "8080", "max-request-bytes": "16MiB"}, "journal": {"retention": 60}},
+        {
+            "redaction": {
+                "enabled": "true",
+                "key": "${K}",
+                "rules": [{"field": "a", "strategy": "drop"}, {"detector": "ip"}],
+            }
+        },
     ],
 )
 def test_what_loads_is_valid(validator: Draft202012Validator, document: object) -> None:

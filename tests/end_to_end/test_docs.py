@@ -181,3 +181,14 @@ def test_the_commands_of_the_cloudwatch_page_work_in_the_order_of_the_page(tmp_p
     assert "cloudwatch-prod: takes it" in output
     assert output.count("amara") >= 2  # found by a query, and in the tail
     assert re.search(r"DEBUG +auditflow GetCallerIdentity at ", output)
+
+
+def test_redaction_does_what_its_page_says(tmp_path):
+    page = DOCS / "how-to/redact.md"
+    (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
+    output = run_in_shell("\n".join(blocks(page, "bash")), tmp_path)
+    assert "1 pipeline, no problems" in output
+    assert "cards, mask: extra.note" in output
+    assert '"note":"paid with ***"' in output
+    assert '"redaction":["extra.email","extra.userId","cards"]' in output
+    assert "amara@example.org" not in output

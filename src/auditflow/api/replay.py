@@ -15,9 +15,8 @@ from auditflow.api.where import Where
 from auditflow.config import PipelineConfig
 from auditflow.journal import Journal
 from auditflow.journal.commands import Commands
-from auditflow.pipelines.condition import compile_condition
 from auditflow.pipelines.decide import Decide
-from auditflow.pipelines.sample import keeps
+from auditflow.pipelines.filter import compile_filter
 
 COUNT_SECONDS: Final = 5.0
 """A dry run looks at events for so long; what a pipeline takes of the rest it does not say."""
@@ -85,8 +84,7 @@ def _nothing(journal: Journal) -> str:
 
 def _counted(journal: Journal, stretch: range, config: PipelineConfig) -> dict[str, int]:
     """Count what condition and sampling take; `looked` is how many events that is of."""
-    condition = compile_condition(config.condition) if config.condition else None
-    decide = Decide(condition, keeps(config.sample) if config.sample < 1 else None)
+    decide = Decide(compile_filter(config.condition, config.sample))
     if decide.trivial:
         return {"looked": len(stretch), "matching": len(stretch)}
     deadline = time.monotonic() + COUNT_SECONDS

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,10 +14,11 @@ import uuid_utils
 from auditflow.apps.work import decide_of
 from auditflow.cli._explain_cloudwatch import placed, placed_as_text
 from auditflow.config import Config, PipelineConfig
-from auditflow.errors import UnreadableEvents
+from auditflow.errors import RedactionFailed, UnreadableEvents
 from auditflow.foreign import printable
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.redaction import compile_redaction
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.pipelines.condition import Condition, Rule, compile_condition, reader
 from auditflow.pipelines.sample import keeps
@@ -50,11 +52,24 @@ def explain(raw: bytes, config: Config, catalogue: Catalogue) -> Explained:
     if decoded.rejected:
         raise decoded.rejected[0].error
     (event,), (event_id,) = decoded.batch.events, decoded.batch.ids
+    event, effects = _redacted(event, config)
     return {
         "eventId": event_id,
         "eventIdGiven": bool(decoded.batch.supplied),
+        "redaction": effects,
         "pipelines": [_pipeline(event, pipeline, catalogue) for pipeline in config.pipelines],
     }
+
+
+def _redacted(event: bytes, config: Config) -> tuple[bytes, list[Explained]]:
+    redactor = compile_redaction(config.redaction)
+    if redactor is None:
+        return event, []
+    effects = [asdict(effect) for effect in redactor.explain(event)]
+    (redacted,) = redactor.redact([event])
+    if isinstance(redacted, RedactionFailed):
+        raise redacted
+    return redacted, effects
 
 
 def _pipeline(event: bytes, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
@@ -117,6 +132,8 @@ def as_text(explained: Explained) -> str:
     """Write an explanation for people."""
     made = "" if explained["eventIdGiven"] else ", made for this run: sampling by it differs each time"
     lines = [f"event {explained['eventId']}{made}"]
+    lines += ["", "redaction, before anything is stored:"] if explained["redaction"] else []
+    lines += [f"  {_effect_as_text(effect)}" for effect in explained["redaction"]]
     for pipeline in explained["pipelines"]:
         disabled = "" if pipeline["enabled"] else "disabled; if it were not, it "
         lines += ["", f"{pipeline['name']}: {disabled}{_RESULTS[pipeline['result']]}"]
@@ -124,6 +141,11 @@ def as_text(explained: Explained) -> str:
     if not explained["pipelines"]:
         lines.append("no pipelines are configured")
     return "\n".join(lines)
+
+
+def _effect_as_text(effect: Explained) -> str:
+    fields = _cut(", ".join(effect["fields"])) or "nothing"
+    return f"{effect['rule']}, {effect['action']}: {fields}"
 
 
 def _details(pipeline: Explained) -> Iterator[str]:

@@ -18,6 +18,7 @@ from auditflow.errors import AuditFlowError
 from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
 from auditflow.ingest.admission import Quota
 from auditflow.ingest.auth.settings import AuthConfig
+from auditflow.ingest.redaction import RedactionConfig
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
@@ -282,6 +283,8 @@ class Config(Settings):
     """Where the secrets are that sinks' properties refer to; without it, in the environment."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """How hard pipelines try that do not say otherwise."""
+    redaction: RedactionConfig = RedactionConfig()
+    """What is masked, hashed or dropped in every event before it is stored."""
     journal: JournalConfig = JournalConfig()
     """Where accepted events are kept, how many and how long."""
     dead_letters: DeadLettersConfig = DeadLettersConfig()

@@ -111,7 +111,7 @@ class Publish:
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the cause
             _log.exception("publish failed")
             answer = call.failure(AuditFlowError())
-        metrics.PUBLISH_REQUESTS.labels(str(answer.status)).inc()
+        metrics.count_request(answer.status)
         await _respond(send, answer, call.correlation_id)
 
     async def _publish(
@@ -171,9 +171,9 @@ def _conflict(event_id: str) -> str:
 
 def _count(decoded: Decoded, appended: Appended) -> None:
     duplicates, conflicts = len(appended.duplicates), len(appended.conflicts)
-    metrics.EVENTS.labels("accepted").inc(len(decoded.batch.events) - duplicates - conflicts)
-    metrics.EVENTS.labels("duplicate").inc(duplicates)
-    metrics.EVENTS.labels("rejected").inc(len(decoded.rejected) + conflicts)
+    metrics.count_events("accepted", len(decoded.batch.events) - duplicates - conflicts)
+    metrics.count_events("duplicate", duplicates)
+    metrics.count_events("rejected", len(decoded.rejected) + conflicts)
 
 
 def correlation(header: bytes) -> str:

@@ -31,7 +31,7 @@ class Backfill(Errand):
         self._ledger = ledger
         self._tail = tail
         # what the fallback has was taken by condition and sampling already
-        self._decide = replace(decide, condition=None, keeps=None)
+        self._decide = replace(decide, takes=None)
 
     async def _all(self) -> None:
         while owed := await asyncio.to_thread(self._ledger.owed, self._record.pipeline):

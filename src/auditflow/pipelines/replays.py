@@ -34,7 +34,7 @@ class Replays(Errand):
     ) -> None:
         super().__init__(replace(outlet, fallback=None), record)
         self._ledger = ledger
-        self._decide = replace(decide, condition=None, keeps=None)
+        self._decide = replace(decide, takes=None)
         self._book = LetterBook(record, recorder)
         self._courier = Courier(self._outlet, self._book)
         self._recorder = recorder
