@@ -82,6 +82,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # who connects is who calls: X-Forwarded-For is anybody's word
                 ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
+                ws="none",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
                 backlog=BACKLOG,
