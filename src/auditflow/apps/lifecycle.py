@@ -33,8 +33,8 @@ def keep_memory() -> None:
 
 
 _MALLOC: Final = {
-    "M_MMAP_THRESHOLD": (-3, 32 * 2**20),
-    "M_TRIM_THRESHOLD": (-1, 64 * 2**20),
+    "M_MMAP_THRESHOLD": (-3, 8 * 2**20),
+    "M_TRIM_THRESHOLD": (-1, 16 * 2**20),
     "M_TOP_PAD": (-2, 4 * 2**20),
     "M_ARENA_MAX": (-8, 1),
 }

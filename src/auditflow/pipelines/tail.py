@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from auditflow.journal import Block, Journal
 from auditflow.pipelines.gate import Gate
 
-WINDOW_BYTES: Final = 48 * 2**20
+WINDOW_BYTES: Final = 16 * 2**20
 """Decoded events kept for pipelines that are close to the head."""
 READ_BYTES: Final = 4 * 2**20
 """Decoded events given at once, unless one block is larger."""
