@@ -1,148 +1,75 @@
-"""Measures memory and speed with a deep backlog. See README.md beside this file."""
+"""A deep backlog: how much memory it takes, and whether it is delivered as fast as a shallow one."""
 
 from __future__ import annotations
 
-import argparse
-import asyncio
-import os
-import re
 import time
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median
-from threading import Event, Thread
-from typing import NamedTuple
 
+import events
 import load
 from machine import CloudWatch, Served, serve
+from measure import DELIVERY_SECONDS, Arrivals, Target
+from report import Report
 
+DEEP = 5_000_000
+SHALLOW = 300_000
+TIMES = 2
+"""So often the shallow one is drained."""
+BATCH = 10_000
+CONNECTIONS = 4
+AT_DEPTH_SECONDS = 3.0
+RATE = 0.9
+MEMORY_MB = 300
+WITHIN = (0.02, 0.95)
+"""Part of a drain whose rate counts: not the wait for the first retry, nor the last request's for more events."""
+QUARTERS = {"first quarter": (0.0, 0.25), "last quarter": (0.75, 0.99)}
 CONFIG = """\
 pipelines:
-  - {{name: bench, sink: {{name: aws_cloudwatch_sink, properties: {{log-group: /bench, endpoint-url: '{url}'}}}}}}
+  - {{name: bench, sink: {{name: aws_cloudwatch_sink, properties: {{log-group: /bench, {cloud}}}}}}}
 """
-BATCH = 10_000
-SAMPLE_SECONDS = 1.0
-POLL_SECONDS = 0.2
-AT_DEPTH_SECONDS = 10.0
-CONNECTIONS = 4
-WHOLE = (0.0, 0.95)
-"""The end of a drain is left out: its last batch waits for more."""
-QUARTERS = {"first quarter": (0.0, 0.25), "last quarter": (0.75, 0.99), "whole": WHOLE}
+Points = list[tuple[float, int]]
 
 
-class Point(NamedTuple):
-    """How far a drain is."""
-
-    at: float
-    delivered: int
-
-
-class Memory:
-    """The peaks of resident and proportional memory of all processes together, in MB, by phase."""
-
-    def __init__(self, served: Served) -> None:
-        self.peaks: dict[str, dict[str, float]] = defaultdict(dict)
-        self.phase = "start"
-        self._served = served
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Sample every second, in a thread."""
-        ended = Event()
-        thread = Thread(target=self._watch, args=(ended,))
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
-
-    def _watch(self, ended: Event) -> None:
-        while not ended.wait(SAMPLE_SECONDS):
-            parts = {name: _memory(pid) for name, pid in self._served.pids.items()}
-            found = {f"{name} RSS": rss for name, (rss, _) in parts.items()}
-            found["RSS"], found["PSS"] = (sum(column) for column in zip(*parts.values(), strict=True))
-            peaks = self.peaks[self.phase]
-            self.peaks[self.phase] = {name: max(now, peaks.get(name, 0)) for name, now in found.items()}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """One pipeline, its destination, and the memory of what serves it."""
-
-    served: Served
-    destination: CloudWatch
-    memory: Memory
-
-    def drained(self, name: str, events: int) -> list[Point]:
-        """Fill a backlog while the destination is dead and let it return; give the progress of the drain."""
-        before = self._delivered()
-        self.destination.die()
-        self.memory.phase = f"{name} fill"
-        started = time.perf_counter()
-        asyncio.run(load.send(self.served.url, islice(load.endless(BATCH), events // BATCH), CONNECTIONS))
-        rate = events / (time.perf_counter() - started)
-        print(
-            f"{name}: {events:,} events, filled at {rate:,.0f}/s, load {os.getloadavg()[0]:.1f}", flush=True
+def backlog(report: Report, scale: float) -> None:
+    """Publish 5,000,000 events while the destination is dead; then it returns. Before that, 300,000, twice."""
+    with CloudWatch() as cloud, serve(CONFIG.format(cloud=cloud.properties)) as served:
+        shallow = median(
+            rate_of(_drained(served, cloud, int(SHALLOW * min(scale, 1)))[0], *WITHIN) for _ in range(TIMES)
         )
-        self.memory.phase = f"{name} at depth"
-        time.sleep(AT_DEPTH_SECONDS)
-        self.memory.phase = f"{name} draining"
-        self.destination.start()
-        points = [Point(time.perf_counter(), 0)]
-        while points[-1].delivered < events:
-            time.sleep(POLL_SECONDS)
-            points.append(Point(time.perf_counter(), self._delivered() - before))
-        print(
-            f"{name}: drained at {rate_of(points, *WHOLE):,.0f}/s, load {os.getloadavg()[0]:.1f}", flush=True
-        )
-        return points
-
-    def _delivered(self) -> int:
-        return int(self.served.pipelines()["bench"]["delivered"])
-
-
-def rate_of(points: list[Point], start: float, end: float) -> float:
-    """Give the events per second between two shares of a drain; the wait for the first retry is none of it."""
-    total = points[-1].delivered
-    within = [point for point in points if point.delivered > 0 and start <= point.delivered / total <= end]
-    return (within[-1].delivered - within[0].delivered) / (within[-1].at - within[0].at)
-
-
-def _memory(pid: int) -> tuple[float, float]:
-    """Give RSS and PSS of a process, in MB."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    rss, pss = (int(kb) / 1024 for kb in re.findall(r"^[RP]ss: +(\d+)", rollup, re.MULTILINE))
-    return rss, pss
-
-
-def main() -> None:
-    """Fill a shallow backlog and a deep one, drain both, and print memory and rates."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=5_000_000, help="depth of the backlog")
-    parser.add_argument("--shallow", type=int, default=300_000, help="depth to compare with")
-    parser.add_argument("--times", type=int, default=3, help="how often the shallow one is drained")
-    options = parser.parse_args()
-    with CloudWatch() as cloud, serve(CONFIG.format(url=cloud.url)) as served:
-        memory = Memory(served)
-        bench = Bench(served, cloud, memory)
-        with memory.watched():
-            shallow = [
-                rate_of(bench.drained("shallow", options.shallow), *WHOLE) for _ in range(options.times)
-            ]
-            deep = bench.drained("deep", options.events)
-    print("\npeak MB           " + "".join(f"{name:>14}" for name in memory.peaks["deep fill"]))
-    for phase, peaks in memory.peaks.items():
-        print(f"{phase:<18}" + "".join(f"{peak:>14,.0f}" for peak in peaks.values()))
-    print(f"\nshallow, median   {median(shallow):>10,.0f} events/s")
+        points, memory = _drained(served, cloud, int(DEEP * scale))
     for name, part in QUARTERS.items():
-        rate = rate_of(deep, *part)
-        print(f"deep, {name:<13} {rate:>9,.0f} events/s, {rate / median(shallow):.2f} of the shallow median")
+        print(f"{name}: {rate_of(points, *part):,.0f} events/s")
+    rate = rate_of(points, *WITHIN) / shallow
+    report.promise(Target("backlog of 5,000,000: rate / that of a shallow one", "≥", RATE, rate))
+    report.promise(Target("backlog of 5,000,000: memory", "≤", MEMORY_MB, memory, "MB"))
 
 
-if __name__ == "__main__":
-    main()
+def rate_of(points: Points, start: float, end: float) -> float:
+    """Give the events per second between two shares of a drain."""
+    total = points[-1][1]
+    within = [(at, arrived) for at, arrived in points if arrived and start <= arrived / total <= end]
+    return (within[-1][1] - within[0][1]) / (within[-1][0] - within[0][0])
+
+
+def _drained(served: Served, cloud: CloudWatch, count: int) -> tuple[Points, float]:
+    """Fill a backlog while the destination is dead and let it return; give the drain, and the peak memory in MB."""
+    cloud.die()
+    filling = Arrivals(served, None)
+    sent = load.apart(
+        served.url, islice(events.endless(BATCH), -(-count // BATCH)), CONNECTIONS, filling.look
+    )
+    time.sleep(AT_DEPTH_SECONDS)
+    filling.look()
+    cloud.start()
+    draining = Arrivals(served, cloud)
+    deadline = time.monotonic() + DELIVERY_SECONDS
+    while draining.look() < count and time.monotonic() < deadline:
+        time.sleep(load.LOOK_SECONDS)
+    rates = count / (sent.ended - sent.started), rate_of(draining.points, *WITHIN)
+    print(
+        f"{count:>9,} events: filled at {rates[0]:,.0f}/s with {filling.memory:.0f} MB, "
+        f"drained at {rates[1]:,.0f}/s with {draining.memory:.0f} MB",
+        flush=True,
+    )
+    return draining.points, max(filling.memory, draining.memory)

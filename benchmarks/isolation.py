@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any, NamedTuple
 
+import events
 import load
 from machine import CloudWatch, Served, serve
 
-SINK = "{{name: aws_cloudwatch_sink, properties: {{log-group: /{name}, endpoint-url: '{url}'}}}}"
+SINK = "{{name: aws_cloudwatch_sink, properties: {{log-group: /{name}, {cloud}}}}}"
 ILLNESSES: dict[str, Callable[[CloudWatch], None]] = {
     "dead": lambda destination: destination.die(),
     "hanging": lambda destination: destination.fault("hang", seconds=600),
@@ -55,12 +56,16 @@ class Bench:
         return window
 
     def _window(self, name: str) -> Window:
-        with load.steady(self.served.url, 1000, 4):
+        with load.steady(self.served.url, events.endless(1000), 4):
             time.sleep(LEAD_SECONDS)
-            started, before, cpu = time.perf_counter(), self.served.pipelines(), self.served.cpu()
+            started, before, cpu = (
+                time.perf_counter(),
+                self.served.pipelines(),
+                sum(self.served.cpu().values()),
+            )
             time.sleep(self.seconds)
             elapsed, after = time.perf_counter() - started, self.served.pipelines()
-            cpu = self.served.cpu() - cpu
+            cpu = sum(self.served.cpu().values()) - cpu
         healthy, ill, accepted = (
             float(after[pipeline][count] - before[pipeline][count])
             for pipeline, count in (("healthy", "delivered"), ("ill", "delivered"), ("healthy", "accepted"))
@@ -94,8 +99,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a window")
     options = parser.parse_args()
     with CloudWatch() as healthy, CloudWatch() as ill:
-        sinks = [("healthy", healthy.url), ("ill", ill.url)]
-        lines = [f"  - {{name: {name}, sink: {SINK.format(name=name, url=url)}}}" for name, url in sinks]
+        sinks = {"healthy": healthy.properties, "ill": ill.properties}
+        lines = [
+            f"  - {{name: {name}, sink: {SINK.format(name=name, cloud=cloud)}}}"
+            for name, cloud in sinks.items()
+        ]
         with serve("\n".join(["pipelines:", *lines])) as served:
             measure(Bench(served, ill, options.seconds), options.rounds)
 

@@ -1,31 +1,38 @@
-"""The system under measurement: a whole `auditflow serve`, and CloudWatch servers that it delivers to."""
+"""The processes under measurement, and what the kernel knows of them: CPU and memory."""
 
 from __future__ import annotations
 
 import os
 import re
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Thread
-from typing import IO, Any, Self
+from typing import Any, Self
 
+import events
 import httpx2
 
-TICKS = os.sysconf("SC_CLK_TCK")
+AUDITFLOW = os.environ.get("AUDITFLOW") or str(Path(sys.executable).with_name("auditflow"))
+"""The command under measurement: that of another checkout when the environment names it."""
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+START_SECONDS = 60.0
+POLL_SECONDS = 0.05
+SETTLE_SECONDS = 0.3
 
 
 class CloudWatch:
-    """A counting CloudWatch server in a process of its own; it may die, and come back at the same address."""
+    """A counting CloudWatch server with TLS, in a process of its own; it may die, and come back as it was."""
 
     def __init__(self) -> None:
         self.url = ""
+        self._folder = TemporaryDirectory(prefix="auditflow-bench-tls-")
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
@@ -34,13 +41,29 @@ class CloudWatch:
 
     def __exit__(self, *_: object) -> None:
         self.die()
+        self._client.close()
+        self._folder.cleanup()
+
+    @property
+    def certificate(self) -> str:
+        """The file by which clients trust it."""
+        return f"{self._folder.name}/cert.pem"
+
+    @property
+    def properties(self) -> str:
+        """What a sink needs to deliver here, as properties in YAML's flow style."""
+        return f"endpoint-url: '{self.url}', ca-bundle: '{self.certificate}'"
 
     def start(self) -> None:
         """Listen; the first time on a free port."""
         port = self.url.rpartition(":")[2] or "0"
-        command = [sys.executable, "-m", "auditflow.testing.cloudwatch", "--counting", "--port", port]
+        server = [sys.executable, "-m", "auditflow.testing.cloudwatch", "--counting", "--port", port]
+        command = [*server, "--tls", self._folder.name]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        self.url = _found(self._process.stdout, r"(http://\S+)")
+        assert self._process.stdout is not None  # noqa: S101 - it is a pipe
+        self.url = self._process.stdout.readline().strip()
+        if not self.url:
+            raise RuntimeError("the CloudWatch server did not start")
 
     def die(self) -> None:
         """End at once: connections are refused from now on."""
@@ -49,31 +72,81 @@ class CloudWatch:
             self._process.communicate()
             self._process = None
 
+    def cpu(self) -> float:
+        """Give the seconds of CPU it has taken."""
+        return cpu(self._process.pid) if self._process else 0.0
+
+    def counts(self) -> dict[str, Any]:
+        """Give its totals; members as in docs/testing.md."""
+        found: dict[str, Any] = self._client.get(f"{self.url}/_counts").raise_for_status().json()
+        return found
+
     def fault(self, kind: str, **members: object) -> None:
         """Put a fault in force until the server dies; members as in docs/testing.md."""
-        httpx2.post(f"{self.url}/_faults", json={"kind": kind} | members).raise_for_status()
+        self._client.post(f"{self.url}/_faults", json={"kind": kind} | members).raise_for_status()
+
+    @cached_property
+    def _client(self) -> httpx2.Client:
+        return httpx2.Client(verify=ssl.create_default_context(cafile=self.certificate), timeout=60)
 
 
 @dataclass(frozen=True)
-class Served:
-    """A running `auditflow serve`: where it listens, and the process ids of its parts by name."""
+class Subject:
+    """What is measured: where it is published to, and the process ids of its parts by name."""
 
+    name: str
     url: str
+    path: str
+    lines: str
+    """What it calls NDJSON."""
     pids: dict[str, int]
+
+    def requests(self, published: Sequence[bytes], size: int, headers: bytes = b"") -> list[bytes]:
+        """Make requests of `size` events each."""
+        kind = self.lines if size > 1 else events.JSON
+        return events.requests(events.batches(published, size), self.path, kind, headers)
+
+    def cpu(self) -> dict[str, float]:
+        """Give the seconds of CPU that each part has taken."""
+        return {name: cpu(pid) for name, pid in self.pids.items()}
+
+    def memory(self) -> float:
+        """Give the proportional memory of all parts together, in MB: what they share counts once."""
+        return sum(memory(pid)[1] for pid in self.pids.values())
+
+    def delivered(self) -> int:
+        """Give how many events it says it has delivered; 0 when it does not say."""
+        return 0
+
+    def settle(self, delivered: int) -> None:
+        """Wait until it says that so many events have been delivered."""
+
+
+@dataclass(frozen=True)
+class Served(Subject):
+    """A running `auditflow serve`."""
+
+    seconds: float = field(default=0.0)
+    """Until it was ready."""
 
     def pipelines(self) -> dict[str, dict[str, Any]]:
         """Give what status says, by pipeline."""
         rows = httpx2.get(f"{self.url}/api/v1/status", timeout=60).json()["pipelines"]
         return {row["name"]: row for row in rows}
 
-    def cpu(self) -> float:
-        """Give the seconds of CPU that its parts have taken."""
-        return sum(map(cpu, self.pids.values()))
+    def delivered(self) -> int:
+        """Give how many events were delivered, of all pipelines together."""
+        return sum(row["delivered"] for row in self.pipelines().values())
 
-    def settle(self) -> None:
-        """Wait until no event is pending."""
-        while any(row["pending"] for row in self.pipelines().values()):
-            time.sleep(0.05)
+    def settle(self, delivered: int) -> None:
+        """Wait until so many events have been delivered, which is asked seldom: the answer costs as well.
+
+        RuntimeError when nothing is left to be delivered and it were fewer.
+        """
+        while (now := self.delivered()) < delivered:
+            if not any(row["pending"] for row in self.pipelines().values()) and self.delivered() == now:
+                raise RuntimeError(f"{now:,} events were delivered instead of {delivered:,}")
+            time.sleep(SETTLE_SECONDS)
 
     def order(self, pipeline: str, what: str) -> None:
         """Pause or resume a pipeline."""
@@ -81,42 +154,70 @@ class Served:
 
 
 @contextmanager
-def serve(config: str) -> Iterator[Served]:
-    """Run `auditflow serve` with this configuration, on free ports and in a folder of its own."""
-    with TemporaryDirectory(prefix="auditflow-bench-", dir=Path.cwd()) as folder:
-        file = Path(folder, "auditflow.yaml")
-        file.write_text(config)
-        command = [sys.executable, "-m", "auditflow", "serve", "--config", str(file)]
-        process = subprocess.Popen(
-            [*command, "--data-dir", f"{folder}/data", "--port", "0", "--sink-port", "0"],
-            stderr=subprocess.PIPE,
-            text=True,
-            env=os.environ | KEYS,
-        )
+def serve(config: str, files: Mapping[str, str] | None = None) -> Iterator[Served]:
+    """Run `auditflow serve` with this configuration, and files beside it, on free ports.
+
+    Raises RuntimeError, with what it said, when it does not start.
+    """
+    with TemporaryDirectory(prefix="auditflow-bench-", dir=Path.cwd()) as name:
+        folder = Path(name)
+        for path, text in {"auditflow.yaml": config, **(files or {})}.items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            (folder / path).write_text(text)
+        command = [AUDITFLOW, "serve", "--config", f"{folder}/auditflow.yaml", "--data-dir", f"{folder}/data"]
+        started = time.perf_counter()
+        with running([*command, "--port", "0", "--sink-port", "0"], folder) as process:
+            url = said(process, folder, r"ready: publish to (\S+)/audit/publish")
+            seconds = time.perf_counter() - started
+            roles = {name: _role(process.pid, name) for name in ("ingest", "delivery")}
+            pids = {"supervisor": process.pid} | roles
+            yield Served("AuditFlow", url, "/audit/publish", events.NDJSON, pids, seconds)
+
+
+@contextmanager
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command with its output in `folder`/log, and end it."""
+    with Path(folder, "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | KEYS)
         try:
-            url = _found(process.stderr, r"ready: publish to (\S+)/audit/publish")
-            Thread(target=process.communicate, daemon=True).start()  # lest it waits for a reader of its log
-            pids = {name: _role(process.pid, name) for name in ("ingest", "delivery")}
-            yield Served(url, {"serve": process.pid} | pids)
+            yield process
         finally:
             process.terminate()
             process.wait()
 
 
+def said(process: subprocess.Popen[bytes], folder: Path, pattern: str) -> str:
+    """Wait until the log holds the pattern; give its first group. Raises RuntimeError when it never will."""
+    log = folder / "log"
+    wait(lambda: re.search(pattern, log.read_text()) or process.poll() is not None, START_SECONDS)
+    found = re.search(pattern, log.read_text())
+    if found is None:
+        raise RuntimeError(log.read_text())
+    return found[1]
+
+
+def wait(condition: Callable[[], object], seconds: float) -> None:
+    """Wait until the condition holds. Raises TimeoutError."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(POLL_SECONDS)
+
+
 def cpu(pid: int) -> float:
-    """Give the seconds of CPU that a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Give the seconds of CPU that a process has taken, threads that have ended included, to the nanosecond.
+
+    By the process's own CPU-time clock, whose number is made as clock_getcpuclockid(3) of Linux makes it.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
 
 
-def _found(output: IO[str] | None, pattern: str) -> str:
-    """Read lines until one matches; give its first group. RuntimeError shows the lines when none does."""
-    read = []
-    for line in output or ():
-        read.append(line)
-        if match := re.search(pattern, line):
-            return match[1]
-    raise RuntimeError("".join(read))
+def memory(pid: int) -> tuple[float, float]:
+    """Give resident and proportional memory of a process, in MB."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    rss, pss = (int(kb) / 1024 for kb in re.findall(r"^[RP]ss: +(\d+)", rollup, re.MULTILINE))
+    return rss, pss
 
 
 def _role(parent: int, name: str) -> int:

@@ -28,10 +28,16 @@ from auditflow.config.model import (
     JournalConfig,
     PipelineConfig,
     PluginsConfig,
+    SecretsConfig,
     ServerConfig,
     SinkConfig,
+    TenantConfig,
+    TenantsConfig,
 )
 from auditflow.config.schema import schema
+from auditflow.config.tls import TlsConfig
+from auditflow.ingest.admission import Quota
+from auditflow.ingest.auth.settings import ApiKeysConfig, AuthConfig, GatewayConfig, JwtConfig, ScopesConfig
 from auditflow.ingest.redaction import RedactionConfig, RedactionRule
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
@@ -39,6 +45,7 @@ from auditflow.pipelines.condition import OPERATORS, Condition, Rule
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import discover
 from auditflow.settings import PropertyInfo, describe
+from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.telemetry import metrics
 
 DOCS: Final = Path(__file__).parent
@@ -98,12 +105,14 @@ def table(properties: Sequence[PropertyInfo]) -> str:
 def cli() -> str:
     """Describe every command."""
     root: Any = typer.main.get_command(app)
-    commands = {name: root.commands[name] for name in COMMANDS}
+    commands = {"auditflow": root} | {f"auditflow {name}": root.commands[name] for name in COMMANDS}
     for group in GROUPS:
-        commands |= {f"{group} {name}": each for name, each in root.commands[group].commands.items()}
+        commands |= {
+            f"auditflow {group} {name}": each for name, each in root.commands[group].commands.items()
+        }
     parts = ["# Command line\n"]
     for name, command in commands.items():
-        parts.append(f"## `auditflow {name}`\n\n{inspect.cleandoc(command.help or '')}\n")
+        parts.append(f"## `{name}`\n\n{inspect.cleandoc(command.help or '')}\n")
         rows = ["| option | variable | default | meaning |", "| --- | --- | --- | --- |"]
         rows += [_option(option) for option in command.params if option.name != "help"]
         parts.append("\n".join(rows) + "\n")
@@ -124,8 +133,12 @@ def configuration() -> str:
         ("The file", Config), ("`pipelines[]`", PipelineConfig), ("`pipelines[].condition`", Condition),
         ("`pipelines[].condition.rules[]`", Rule), ("`pipelines[].sink`", SinkConfig),
         ("`pipelines[].sink.fallback`", FallbackConfig), ("`pipelines[].delivery` and `delivery`", DeliveryPolicy),
+        ("`tenants`", TenantsConfig), ("A tenant's file", TenantConfig), ("`quota` of a tenant", Quota),
+        ("`secrets`", SecretsConfig), ("`secrets.aws-secrets-manager`", AwsSecretsManager),
         ("`redaction`", RedactionConfig), ("`redaction.rules[]`", RedactionRule),
-        ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`plugins`", PluginsConfig),
+        ("`journal`", JournalConfig), ("`dead-letters`", DeadLettersConfig), ("`server`", ServerConfig), ("`server.tls`", TlsConfig),
+        ("`auth`", AuthConfig), ("`auth.api-keys`", ApiKeysConfig), ("`auth.jwt`", JwtConfig),
+        ("`auth.gateway`", GatewayConfig), ("`auth.scopes`", ScopesConfig), ("`plugins`", PluginsConfig),
     ]  # fmt: skip
     parts = [
         "# Configuration\n\nThe properties of a sink: `auditflow sinks NAME`, or its page in docs/sinks.\n"
@@ -148,7 +161,7 @@ def error_codes() -> str:
     rows = ["# Errors\n", "| code | message | what mends it |", "| --- | --- | --- |"]
     for kind in sorted(kinds, key=lambda each: (each.code, each.__name__)):
         message = " ".join((kind.__doc__ or "").split())
-        rows.append(f"| `{kind.code}` | {_cell(message)} | {_cell(kind.hint_template) or '-'} |")
+        rows.append(f"| `{kind.code}` | {_cell(message)} | {_cell(_filled(kind.hint_template)) or '-'} |")
     return "\n".join(rows) + "\n"
 
 
@@ -160,6 +173,11 @@ def metric_names() -> str:
         name = f"{family.name}_total" if family.type == "counter" else family.name
         rows.append(f"| `{name}` | {family.type} | {labels} | {_cell(family.documentation)} |")
     return "\n".join(rows) + "\n"
+
+
+def _filled(template: str) -> str:
+    """Write the braces that a template means as such."""
+    return template.replace("{{", "{").replace("}}", "}")
 
 
 def _cell(text: str) -> str:

@@ -12,7 +12,7 @@ SOURCE = Path(auditflow.__file__).parent
 TESTS = Path(__file__).parent
 
 LAYERS = (
-    {"errors", "event", "foreign", "units"},
+    {"errors", "event", "event_time", "foreign", "units", "view"},
     {"client", "parts", "settings"},
     {"telemetry"},
     {"journal", "sinks", "transformers"},

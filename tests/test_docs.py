@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from auditflow.config import load
+from auditflow.config import Terms, load, load_tenants
 from auditflow.plugins import discover
 
 ROOT = Path(__file__).parents[1]
@@ -30,12 +30,18 @@ def test_an_example_is_a_valid_configuration(example: Path):
 
 def test_every_pipeline_in_the_docs_is_a_valid_configuration(tmp_path: Path):
     catalogue = discover(ROOT / "examples" / "plugins")
+    (tmp_path / "tenants").mkdir()
     checked = 0
     for page in PAGES:
         for number, block in enumerate(
             re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
         ):
-            if re.search(r"^pipelines:", block, re.MULTILINE):
+            if re.search(r"^tenantId:", block, re.MULTILINE):
+                (tmp_path / f"{page.stem}-{number}").mkdir()
+                (tmp_path / f"{page.stem}-{number}" / "tenant.yaml").write_text(block)
+                tenants = load_tenants(tmp_path / f"{page.stem}-{number}", Terms({}, catalogue))
+                assert (len(tenants.by_id), tenants.problems) == (1, ())
+            elif re.search(r"^pipelines:", block, re.MULTILINE):
                 file = tmp_path / f"{page.stem}-{number}.yaml"
                 file.write_text(block)
                 assert load(
@@ -44,6 +50,7 @@ def test_every_pipeline_in_the_docs_is_a_valid_configuration(tmp_path: Path):
                         "ACCOUNT_ID": "1",
                         "AWS_ACCESS_KEY_ID": "a",
                         "AWS_SECRET_ACCESS_KEY": "b",
+                        "GATEWAY_SECRET": "0" * 32,
                         "AUDITFLOW_REDACTION_KEY": "a key for the docs",
                     },
                     catalogue,

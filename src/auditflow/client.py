@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -47,12 +48,19 @@ class Publisher:
     """A connection to a server. Use as a context manager.
 
     `patience`: seconds to go on trying one request while the server cannot be reached or takes no events.
+    `headers`: sent along, such as `Authorization`. `verify`: how the server's certificate is checked, and ours shown.
     """
 
-    def __init__(self, url: str, patience: float = 60.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        patience: float = 60.0,
+        headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+    ) -> None:
         self._url = url.rstrip("/") + "/audit/publish"
         self._patience = patience
-        self._http = httpx2.Client(timeout=60.0)
+        self._http = httpx2.Client(timeout=60.0, headers=headers, verify=verify)
 
     def __enter__(self) -> Self:
         return self

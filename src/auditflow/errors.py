@@ -181,6 +181,133 @@ class InvalidRequest(AuditFlowError):
         """HTTP status of the answer."""
 
 
+class Unauthorized(AuditFlowError):
+    """Authentication is required: {reason}."""
+
+    code = "UNAUTHORIZED"
+    status: ClassVar[int] = 401
+    hint_template = (
+        "Send an API key (auditflow keys create) or a token as `Authorization: Bearer …`; "
+        "auditflow's own commands take it from the variable AUDITFLOW_TOKEN."
+    )
+
+    @property
+    def challenge(self) -> str:
+        """What `WWW-Authenticate` says (RFC 6750 §3): the error is named only where a credential was sent."""
+        return 'Bearer realm="auditflow"' + (', error="invalid_token"' if self.facts["sent"] else "")
+
+
+class Forbidden(AuditFlowError):
+    """The credential is good, but not for this: it lacks the scope {scope}."""
+
+    code = "FORBIDDEN"
+    status: ClassVar[int] = 403
+    hint_template = "Use a key or token with that scope: auditflow keys create --name … --scope {scope}"
+
+    @property
+    def challenge(self) -> str:
+        """What `WWW-Authenticate` says (RFC 6750 §3)."""
+        return f'Bearer realm="auditflow", error="insufficient_scope", scope="{self.facts["scope"]}"'
+
+
+class TokensUncheckable(AuditFlowError):
+    """Tokens cannot be checked now: the keys of the identity provider are not at hand."""
+
+    code = "AUTHENTICATION_UNAVAILABLE"
+    status: ClassVar[int] = 503
+    hint_template = "The log says why; see auth.jwt.jwks-url or jwks-file. AuditFlow tries again by itself."
+
+
+class KeysUnusable(AuditFlowError):
+    """The file of API keys {path} cannot be used: {reason}."""
+
+    code = "KEYS_UNUSABLE"
+    hint_template = (
+        "Mend the file or its permissions, or take it from a backup; --file or --data-dir says where it is."
+    )
+
+
+class NoSuchKey(AuditFlowError):
+    """There is no API key with the id {id!r} in {path}."""
+
+    code = "NO_SUCH_KEY"
+    hint_template = "See what there is with: auditflow keys list"
+
+
+class OpenToAnyone(AuditFlowError):
+    """Whoever reaches {host} could publish, read and purge: it is no loopback address, and `auth` is not configured."""
+
+    code = "OPEN_TO_ANYONE"
+    hint_template = (
+        "Write `auth: {{api-keys: {{}}}}` into the configuration and make keys with `auditflow keys create`, or listen on "
+        "127.0.0.1 with {flag}. Only where everything in front of it authenticates: "
+        "`auth: {{insecure-allow-anyone: true}}`. See docs/how-to/secure.md."
+    )
+
+
+class TenantRefused(AuditFlowError):
+    """Events of tenant {tenant!r} are not accepted."""
+
+    code = "TENANT_REFUSED"
+    status: ClassVar[int] = 403
+    """HTTP status of the answer."""
+
+
+class TenantNotProvisioned(TenantRefused):
+    """Tenant {tenant!r} is not provisioned."""
+
+    code = "TENANT_NOT_PROVISIONED"
+    hint_template = "Put a file with `tenantId: {tenant}` into the folder tenants.directory."
+
+
+class TenantDisabled(TenantRefused):
+    """Tenant {tenant!r} is disabled."""
+
+    code = "TENANT_DISABLED"
+    hint_template = "Set `enabled: true` in the tenant's file."
+
+
+class TenantRateLimited(TenantRefused):
+    """Tenant {tenant!r} is over its quota of {rate:g} events per second: try again in {retry_after} s."""
+
+    code = "TENANT_RATE_LIMITED"
+    status = 429
+    hint_template = "Raise quota.rateLimitPerSec or quota.burst in the tenant's file."
+
+    def __init__(self, *, retry_after: int, **facts: object) -> None:
+        super().__init__(retry_after=retry_after, **facts)
+        self.retry_after = retry_after
+        """Seconds until the quota allows as many events."""
+
+
+class SecretMissing(AuditFlowError):
+    """The secret {key!r} of tenant {tenant!r} is missing: {place} is not there, or empty."""
+
+    code = "SECRET_MISSING"
+    hint_template = "{hint}"
+
+
+class SecretUnreadable(AuditFlowError):
+    """The secrets of tenant {tenant!r} cannot be read from {place}: {reason}."""
+
+    code = "SECRET_UNREADABLE"
+    hint_template = "{hint}"
+
+
+class SecretUnfit(AuditFlowError):
+    """With the secrets of tenant {tenant!r} in place, {sink} does not accept its properties: {reason}."""
+
+    code = "SECRET_UNFIT"
+    hint_template = "Correct what these secrets hold: {keys}."
+
+
+class SecretsUnavailable(AuditFlowError):
+    """The secrets of tenant {tenant!r} cannot be had from {place} at this moment: {reason}."""
+
+    code = "SECRETS_UNAVAILABLE"
+    hint_template = "See whether {place} can be reached from here; it is asked again."
+
+
 class RedactionFailed(InvalidRequest):
     """The event cannot be redacted, so it is not accepted: {reason}."""
 
@@ -211,7 +338,8 @@ class PublishGivenUp(AuditFlowError):
 
     code = "PUBLISH_GIVEN_UP"
     hint_template = (
-        "Is `auditflow serve` running, and is --url right? Publishing events with ids again is safe."
+        "Is `auditflow serve` running, is --url right, does it want a key in AUDITFLOW_TOKEN? "
+        "Publishing events with ids again is safe."
     )
 
 
@@ -226,7 +354,14 @@ class ServerUnreachable(AuditFlowError):
     """AuditFlow cannot be reached at {url}: {reason}."""
 
     code = "SERVER_UNREACHABLE"
-    hint_template = "Start it with `auditflow serve`, or say where it is with --url."
+    hint_template = "Start it with `auditflow serve`, or say where it is with --url; `auditflow --ca FILE` says whose certificate to trust."
+
+
+class AccessUnusable(AuditFlowError):
+    """What is to be shown to the server cannot be used: {what}: {reason}."""
+
+    code = "ACCESS_UNUSABLE"
+    hint_template = "See --token-file, --ca and --client-certificate in: auditflow --help"
 
 
 class ServerRefuses(AuditFlowError):

@@ -15,6 +15,9 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 PLATFORM_TENANT: Final = "_platform"
 """Owner of the events that name no tenant."""
 
+NO_TENANT: Final = ("", "-")
+"""What a `tenantId` may say, besides null, when there is none."""
+
 MAX_EXTRA_KEYS: Final = 64
 TENANT_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 UUID_PATTERN: Final = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"

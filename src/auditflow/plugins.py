@@ -39,6 +39,9 @@ from auditflow.errors import (
 from auditflow.settings import PropertyInfo, describe
 from auditflow.sinks._base import Properties, Sink
 from auditflow.sinks._module import ModuleSink, declared_properties, plain_properties, process_of
+from auditflow.sinks._secret_sink import SecretSink
+from auditflow.sinks._secret_sources import EnvironmentSecrets, SecretSource
+from auditflow.sinks._secrets import Sealed
 from auditflow.transformers._module import Transform, transform_of
 
 BUILT_IN: Final = "built-in"
@@ -46,6 +49,8 @@ BUILT_IN: Final = "built-in"
 
 SLOW_SECONDS: Final = 5.0
 """An import that takes longer is told in the log: nothing starts before it ends."""
+
+NO_SECRETS: Final = EnvironmentSecrets({})
 
 _log = logging.getLogger(__name__)
 _NAME: Final = re.compile(r"[a-zA-Z0-9_]+")
@@ -137,8 +142,12 @@ class SinkEntry(_Entry):
         model = self.properties_model()
         return plain_properties(given) if model is None else model.model_validate(given)
 
-    def create(self, properties: Properties | Mapping[str, str]) -> Sink[Any]:
-        """Make the sink, without I/O, from what `parse` gave."""
+    def create(
+        self, properties: Properties | Mapping[str, str] | Sealed, secrets: SecretSource = NO_SECRETS
+    ) -> Sink[Any]:
+        """Make the sink, without I/O, from what `parse` gave; what refers to secrets gets them from `secrets`."""
+        if isinstance(properties, Sealed):
+            return SecretSink(self.name, properties, secrets, self.parse, self.create)
         if self.properties_model() is None:
             return ModuleSink(self.name, self._implementation, properties)  # type: ignore[arg-type] # then it is a dict
         sink: Sink[Any] = self._implementation(properties)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
     SecretStr,
     ValidationError,
+    ValidationInfo,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, core_schema
@@ -71,6 +74,17 @@ class Settings(BaseModel):
 def misfit(message: str, hint: str = "") -> PydanticCustomError:
     """Make the error that a validator raises to give a hint along with its message."""
     return PydanticCustomError("misfit", message, {"hint": hint})
+
+
+def _located(path: Path, info: ValidationInfo) -> Path:
+    if path.parts[:1] and path.parts[0].startswith("~"):
+        raise misfit("~ is not expanded", "write the whole path, or ${HOME} in place of ~")
+    folder = getattr(info.context, "folder", None)
+    return path if folder is None else folder / path
+
+
+LocatedPath = Annotated[Path, AfterValidator(_located)]
+"""A path; a relative one starts at the `folder` of the validation context, which is that of the file that names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +222,7 @@ def _type_text(annotation: Any, metadata: tuple[Any, ...] = ()) -> str:
         return " | ".join(str(value) for value in get_args(kind))
     if isinstance(kind, type) and issubclass(kind, Enum):
         return " | ".join(str(member.value) for member in kind)
-    is_model = isinstance(kind, type) and issubclass(kind, BaseModel)
+    is_model = isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))
     return _NAMES.get(get_origin(kind) or kind, "mapping" if is_model else "text")
 
 

@@ -34,7 +34,7 @@ def operating(tmp_path: Path) -> Callable[[Journal, Ledger], Operating]:
 
     def operating(journal: Journal, ledger: Ledger) -> Operating:
         status = Status(journal, ledger, time.time)
-        commands, where = Commands(tmp_path / "commands"), Where(journal, ledger, [])
+        commands, where = Commands(tmp_path / "commands"), Where(journal, ledger, list)
         return Operating(status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []})
 
     return operating

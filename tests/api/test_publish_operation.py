@@ -10,6 +10,7 @@ from openapi_schema_validator import OAS31Validator
 from auditflow.api.publish_operation import SCHEMAS
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp
 from auditflow.testing.sample_events import sample_events
 
 EVENT = {"eventType": "auth.login", "sourceSystem": "web"}
@@ -18,7 +19,7 @@ SCHEMA = {"$ref": "#/components/schemas/AuditEvent", "components": {"schemas": S
 
 def taken(event: dict[str, Any]) -> bool:
     raw = json.dumps(event).encode()
-    return not decode([raw], received_at="", correlation_id="x", limits=Limits()).rejected
+    return not decode([raw], Stamp("2026-01-31T12:00:00Z", "x"), Limits()).rejected
 
 
 @pytest.mark.parametrize(

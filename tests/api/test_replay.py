@@ -37,7 +37,7 @@ def app(journal, operating) -> Any:
     ledger.register(["even", "all"], 1, 1)
     sink = {"name": "logging_sink"}
     base = operating(journal, ledger)
-    base.where.pipelines = [
+    base.where.pipelines = lambda: [
         PipelineConfig.model_validate(each)
         for each in (
             {"name": "even", "condition": EVEN, "sink": sink},

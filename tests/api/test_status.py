@@ -5,6 +5,7 @@ import pytest
 
 from auditflow.api.status import Status
 from auditflow.journal import Account, Batch, Letter, Progress, Update
+from auditflow.journal.group import Group
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 
 NOW = 1_000_000.0
@@ -65,7 +66,9 @@ async def test_a_reading_balances_though_events_come_and_go_between_its_two_halv
         nonlocal raced
         if not raced:
             raced = True
-            journal._store([b"k"], [b"{}"], [""], int(NOW * 1000))
+            group = Group(1, journal, int(NOW * 1000))
+            group.add(Batch([b"{}"], ["k"], [""]), [b"k"])
+            journal._store(group, slice(None), int(NOW * 1000))
             finish(ledger, "all", 1, 1, delivered=1)
 
     class RacingJournal(MemoryJournal):

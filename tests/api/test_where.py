@@ -33,7 +33,9 @@ class World:
 
     def configured(self, **pipeline: object) -> None:
         config = PipelineConfig.model_validate({"name": "p", "sink": {"name": "logging_sink"}} | pipeline)
-        self.where = where.Where(self.journal, self.ledger, [config], retention=HOUR, clock=lambda: self.now)
+        self.where = where.Where(
+            self.journal, self.ledger, lambda: [config], retention=HOUR, clock=lambda: self.now
+        )
 
     async def publish(self, *tenants: str, event_id: str = "", **fields: object) -> str:
         """Append an event for each tenant, all of one id."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from auditflow.apps.in_force import ConfigFile, InForce
+from auditflow.apps.in_force import ConfigFile, Following, InForce
+from auditflow.config import Config
 from auditflow.errors import ConfigError, JournalUnavailable, Problem
 
 GOOD = b"pipelines: [{name: a, sink: {name: logging_sink}}]\n"
@@ -70,3 +71,19 @@ def test_a_content_is_loaded_as_that_of_its_file(tmp_path):
         file.load(None)
     with pytest.raises(ConfigError, match=r"auditflow\.yaml:1:1"):
         file.load(b"pipes: []")
+
+
+def test_who_follows_has_a_changed_configuration_at_once_and_keeps_the_last_good_one(in_force):
+    in_force.keep(b"{}")
+    following = Following(ConfigFile(Path("auditflow.yaml")), in_force.text, Config())
+
+    def names() -> list[str]:
+        return [pipeline.name for pipeline in following.config().pipelines]
+
+    assert names() == []
+    in_force.keep(GOOD)
+    assert names() == ["a"]
+    in_force.keep(GOOD.replace(b"logging_sink", b"no_such_sink"))
+    assert names() == ["a"]
+    in_force.keep(GOOD.replace(b"name: a", b"name: b"))
+    assert names() == ["b"]

@@ -7,10 +7,10 @@ import pytest
 from auditflow.apps import data_directory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
 from auditflow.apps.lifecycle import EXIT_DAMAGED
-from auditflow.apps.serve import Start, _run, serve
+from auditflow.apps.serve import Start, _bound, _run, serve
 from auditflow.apps.server import bind
 from auditflow.config import Config
-from auditflow.errors import AddressInUse, DataDirectoryInUse, JournalDamaged, PluginNotFound
+from auditflow.errors import AddressInUse, DataDirectoryInUse, JournalDamaged, OpenToAnyone, PluginNotFound
 from auditflow.plugins import discover
 
 
@@ -63,3 +63,29 @@ def test_the_exit_status_says_that_the_data_is_damaged(caplog):
 def test_an_error_out_of_a_task_is_told_without_its_group():
     with pytest.raises(PluginNotFound, match="no sink named 'x'"):
         _run(lambda: _end(PluginNotFound(kind="sink", name="x", suggestion="")))
+
+
+@pytest.mark.parametrize("role", ["all", "ingest", "delivery"])
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_without_auth_nothing_but_loopback_is_listened_on(start, role, address):
+    flag = "sink_host" if role == "delivery" else "host"
+    server = start.config.server.model_copy(update={flag: address})
+    with pytest.raises(OpenToAnyone) as refused:
+        serve(replace(start, config=start.config.model_copy(update={"server": server})), role)
+    hint = refused.value.hint
+    assert address in str(refused.value)
+    assert f"--{flag.replace('_', '-')}" in hint
+    assert "`auth: {api-keys: {}}`" in hint
+    assert "`auth: {insecure-allow-anyone: true}`" in hint
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_loopback_needs_no_auth_by_whatever_name(host):
+    config = Config.model_validate({"server": {"host": host, "port": 0}})
+    _bound(config, "ingest").close()
+
+
+@pytest.mark.parametrize("auth", [{"api-keys": {}}, {"insecure-allow-anyone": True}], ids=str)
+def test_with_auth_or_who_says_so_loudly_any_address_will_do(auth):
+    config = Config.model_validate({"server": {"host": "0.0.0.0", "port": 0}, "auth": auth})
+    _bound(config, "ingest").close()

@@ -77,7 +77,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     commands = Commands(tmp_path_factory.mktemp("data") / "commands")
     status = Status(journal, ledger, time.time)
     pipelines = [PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})]
-    where = Where(journal, ledger, pipelines)
+    where = Where(journal, ledger, lambda: pipelines)
     operating = Operating(
         status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []}
     )

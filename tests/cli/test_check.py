@@ -52,7 +52,7 @@ def test_problems_come_as_json_too(auditflow: Run) -> None:
     answer = auditflow("check", "--format", "json", "good.yaml", "bad.yaml")
     assert answer.code == 1
     good, bad = json.loads(answer.out)["files"]
-    assert good == {"file": "good.yaml", "pipelines": 1, "problems": [], "warnings": []}
+    assert good == {"file": "good.yaml", "pipelines": 1, "tenants": 0, "problems": [], "warnings": []}
     assert bad["problems"][1] == {
         "file": "bad.yaml",
         "line": 3,
@@ -129,3 +129,18 @@ def test_the_file_may_come_from_its_variable(auditflow: Run, monkeypatch: pytest
     Path("other.yaml").write_text(GOOD)
     monkeypatch.setenv("AUDITFLOW_CONFIG", "other.yaml")
     assert auditflow("check").out == "other.yaml: 1 pipeline, no problems\n"
+
+
+def test_the_files_of_tenants_are_checked_with_the_file_that_names_their_folder(auditflow: Run) -> None:
+    Path("auditflow.yaml").write_text(GOOD + "tenants: {directory: tenants/}\n")
+    Path("tenants").mkdir()
+    Path("tenants/acme.yaml").write_text("tenantId: acme\n" + GOOD)
+    answer = auditflow("check")
+    assert (answer.code, answer.out) == (0, "auditflow.yaml: 1 pipeline, 1 tenant, no problems\n")
+    Path("tenants/other.yaml").write_text("tenantId: other\nenabeld: true\n")
+    answer = auditflow("check")
+    assert answer.code == 1
+    assert answer.out.splitlines() == [
+        "tenants/other.yaml:2:1: enabeld: unknown property",
+        "    hint: did you mean enabled?",
+    ]

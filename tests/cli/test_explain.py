@@ -12,6 +12,7 @@ import pytest
 from auditflow.errors import InvalidRequest
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp
 
 pytestmark = pytest.mark.usefixtures("no_aws_configuration")
 
@@ -175,7 +176,7 @@ def test_an_invalid_event_gets_the_message_of_the_publish_call(auditflow: Run, r
     configured()
     Path("event.json").write_bytes(raw)
     answer = auditflow("explain", "event.json")
-    decoded = decode([raw], received_at="", correlation_id="", limits=Limits())
+    decoded = decode([raw], Stamp("2026-01-31T12:00:00Z", "x"), Limits())
     error = decoded.rejected[0].error
     assert isinstance(error, InvalidRequest)
     assert (answer.code, answer.out, answer.err) == (1, "", f"auditflow: {error}\n")

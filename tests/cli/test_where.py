@@ -31,7 +31,7 @@ class Running:
         config = PipelineConfig.model_validate(
             {"name": "p", "condition": rules, "sink": {"name": "logging_sink"}}
         )
-        app.include_router(where.router(where.Where(self.journal, self.ledger, [config])))
+        app.include_router(where.router(where.Where(self.journal, self.ledger, lambda: [config])))
         problems.install(app)
         listener = bind("127.0.0.1", 0, "--port")
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

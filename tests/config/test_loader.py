@@ -96,7 +96,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_file(problems: Pr
         (9, "pipelines[1].name"),
         (10, "pipelines[1].sink.properties.log-group"),
         (11, "server.port"),
-        (12, "tenants"),
+        (12, "tenants.directory"),
     ]
 
 

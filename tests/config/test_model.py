@@ -86,7 +86,6 @@ def test_a_configuration_cannot_be_changed() -> None:
             },
             ("pipelines", 0, "sink", "fallback"),
         ),
-        ({"tenants": {}}, ("tenants",)),
         ({"auth": {}}, ("auth",)),
     ],
 )

@@ -294,6 +294,35 @@ def test_the_default_configuration_is_valid(render, tmp_path):
         assert [each.name for each in load(file, {}).pipelines] == ["cloudwatch-prod"]
 
 
+def test_nobody_gets_in_unnamed_unless_somebody_says_so_loudly(render, tmp_path):
+    for role in ROLES:
+        file = tmp_path / f"{role}.yaml"
+        file.write_text(render().config(role))
+        assert load(file, {}).auth.api_keys is not None
+        gateway = {"api-keys": None, "gateway": {"secret": "${GATEWAY}"}}
+        file.write_text(render({"config": {"auth": gateway}}).config(role))
+        assert load(file, {"GATEWAY": "0" * 32}).auth.api_keys is None
+        anyone = {"api-keys": None, "insecure-allow-anyone": True}
+        file.write_text(render({"config": {"auth": anyone}}).config(role))
+        assert load(file, {}).auth.insecure_allow_anyone
+
+
+def test_with_certificates_the_probes_and_the_waiting_ask_in_tls(render):
+    tls = {"certificate": "/tls/tls.crt", "key": "/tls/tls.key"}
+    volume, mount = {"name": "tls", "secret": {"secretName": "t"}}, {"name": "tls", "mountPath": "/tls"}
+    files = {"extraVolumes": [volume], "extraVolumeMounts": [mount]}
+    manifests = render({"config": {"server": {"tls": tls}}, "ingest": files, "delivery": files})
+    for role in ROLES:
+        pod = manifests.pod(role)
+        (container,) = pod["containers"]
+        probes = [container[f"{probe}Probe"]["httpGet"] for probe in ("startup", "liveness", "readiness")]
+        assert {probe["scheme"] for probe in probes} == {"HTTPS"}
+        assert volume in pod["volumes"]
+        assert mount in container["volumeMounts"]
+    (waiting,) = manifests.pod("delivery")["initContainers"]
+    assert "https://auditflow-ingest:8080/live" in waiting["command"][-1]
+
+
 def test_templates_and_variables_in_the_configuration_reach_delivery_untouched(render):
     stream = "{{ sourceSystem }}-${ACCOUNT_ID}"
     config = yaml.safe_load(
@@ -343,6 +372,8 @@ def test_secrets_come_as_variables_to_the_pod_that_asked_for_them(render):
         {"config": {"server": {"port": 9000}}},
         {"config": {"server": {"shutdown-timeout": "60s"}}},
         {"config": {"journal": {"path": "/elsewhere"}}},
+        {"config": {"auth": {"api-keys": None}}},
+        {"config": {"server": {"tls": {"client-ca": "/ca.pem"}}}},
         {"serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "AuditFlowCloudWatchRole"}}},
         {"serviceAccount": {"name": ""}},
         {"sinkService": {"type": "LoadBalancer"}},

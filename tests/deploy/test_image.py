@@ -115,7 +115,9 @@ def image() -> Iterator[Image]:
         data.mkdir(mode=0o700)
         (root / "tmp").mkdir()
         config.mkdir(parents=True)
-        (config / "auditflow.yaml").write_text("pipelines: [{name: log, sink: {name: logging_sink}}]\n")
+        (config / "auditflow.yaml").write_text(
+            "auth: {api-keys: {}}\npipelines: [{name: log, sink: {name: logging_sink}}]\n"
+        )
         if os.getuid() == 0:
             shutil.chown(data, USER, USER)
         yield image

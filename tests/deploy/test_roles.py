@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from auditflow.ingest.auth.keys import KeyFile
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -70,6 +71,9 @@ class Pods:
         self.manifests = manifests
         self.folder = folder
         self.ports = {"8080": str(free_port()), "8082": str(free_port())}
+        rights = [f"audit-event:{right}" for right in ("write", "read", "operate")]
+        _, key = KeyFile(folder / "data" / "keys.json").create("test", None, rights)
+        self.http = httpx2.Client(headers={"X-Api-Key": key}, timeout=30)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def url(self, port: str) -> str:
@@ -102,6 +106,7 @@ class Pods:
 def pods(render, tmp_path):
     pods = Pods(render(VALUES), tmp_path)
     yield pods
+    pods.http.close()
     for process in pods.processes.values():
         process.kill()
         process.wait()
@@ -117,17 +122,17 @@ def test_an_event_published_to_ingest_is_delivered_by_delivery(pods: Pods):
         pods.start("delivery", AWS_ENDPOINT_URL=cloud.url, **keys)
         wait_for(lambda: answers(f"{pods.url('8082')}/ready"), "delivery")
         event = {"eventType": "auth.login", "sourceSystem": "web"}
-        assert httpx2.post(f"{pods.url('8080')}/audit/publish", json=event).status_code == 200
+        assert pods.http.post(f"{pods.url('8080')}/audit/publish", json=event).status_code == 200
 
         def row() -> dict:
-            return httpx2.get(f"{pods.url('8080')}/api/v1/status").json()["pipelines"][0]
+            return pods.http.get(f"{pods.url('8080')}/api/v1/status").json()["pipelines"][0]
 
         wait_for(lambda: row()["delivered"] == 1, "the event to be delivered")
         changed = pods.folder / "delivery" / "auditflow.yaml"
         changed.write_text(changed.read_text().replace("app-events", "other-events"))
-        answer = httpx2.post(f"{pods.url('8080')}/api/v1/reload", timeout=30)
+        answer = pods.http.post(f"{pods.url('8080')}/api/v1/reload")
         assert answer.json() == {"changed": ["cloudwatch"]}
-        httpx2.post(f"{pods.url('8080')}/audit/publish", json=event)
+        pods.http.post(f"{pods.url('8080')}/audit/publish", json=event)
         wait_for(lambda: row()["delivered"] == 2, "the event to be delivered")
         assert {record.stream for record in cloud.events("/aws/auditflow/production")} == {
             "app-events",

@@ -82,7 +82,8 @@ def test_pipelines_come_and_go_and_those_that_stay_are_not_disturbed(serve, clou
     running.settled()
     running.config.write_text(CLOUDWATCH + other.replace("/test", "/other"))
     done = auditflow(running, "reload")
-    assert done.stdout == "loaded again; changed: other\n"
+    # the file is watched, too: on a busy machine that may have been faster than the command
+    assert done.stdout in {"loaded again; changed: other\n", "loaded again; changed: no pipeline\n"}
     assert pipelines(running) == ["cloudwatch", "other"]
     running.publish(EVENT)
     assert running.settled("other")["accepted"] == 1

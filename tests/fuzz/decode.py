@@ -10,6 +10,7 @@ from typing import Any
 from auditflow.errors import InvalidRequest
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp
 
 from . import grammar
 
@@ -19,7 +20,7 @@ SERVERS = {"timestamp": AT, "correlationId": "corr"}
 
 def check(dice: Random) -> None:
     raws = [_raw(dice) for _ in range(dice.randrange(1, 4))]
-    decoded = decode(raws, received_at=AT, correlation_id="corr", limits=Limits())
+    decoded = decode(raws, Stamp(AT, "corr"), Limits())
     assert all(isinstance(each.error, InvalidRequest) for each in decoded.rejected)
     assert sorted([*decoded.indexes, *(each.index for each in decoded.rejected)]) == list(range(len(raws)))
     batch = decoded.batch

@@ -10,16 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditflow.event import PLATFORM_TENANT
+from auditflow.ingest import decode as decoding
 from auditflow.ingest.decode import Decoded, decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp
 
 AT = "2026-01-31T12:00:00.000Z"
 ID = "0190163d-8694-739b-aea5-966c26f8ad90"
 
 
-def decoded(*raws: bytes | str, limits: Limits | None = None) -> Decoded:
+def decoded(*raws: bytes | str, limits: Limits | None = None, tenant: str | None = None) -> Decoded:
     encoded = [raw.encode() if isinstance(raw, str) else raw for raw in raws]
-    return decode(encoded, received_at=AT, correlation_id="corr-1", limits=limits or Limits())
+    return decode(encoded, Stamp(AT, "corr-1", tenant), limits or Limits())
 
 
 def event(**fields: object) -> str:
@@ -46,13 +48,13 @@ def test_the_server_assigns_id_time_and_correlation():
     assert event_out["timestamp"] == AT
     assert event_out["correlationId"] == "corr-1"
     assert result.batch.ids == [event_out["eventId"]]
-    assert result.batch.supplied == []
+    assert list(result.batch.supplied) == []
 
 
 def test_the_clients_id_is_kept_and_marked_as_supplied():
     result = decoded(event(), event(eventId=ID.upper()))
     assert result.batch.ids[1] == ID
-    assert result.batch.supplied == [1]
+    assert list(result.batch.supplied) == [1]
     assert json.loads(result.batch.events[1])["eventId"] == ID.upper()
 
 
@@ -192,7 +194,7 @@ def test_an_event_over_the_size_limit_is_413():
 def test_invalid_events_do_not_spoil_the_valid_ones():
     result = decoded(event(), "nonsense", event(eventId=ID), event(eventType=""))
     assert result.indexes == [0, 2]
-    assert result.batch.supplied == [1]
+    assert list(result.batch.supplied) == [1]
     assert [rejection.index for rejection in result.rejected] == [1, 3]
 
 
@@ -220,3 +222,72 @@ def test_whatever_else_an_event_holds_comes_out_as_it_went_in(
     out = result.batch.events[0]
     assert b"\n" not in out
     assert {key: value for key, value in json.loads(out).items() if key in fields} == fields
+
+
+sent = st.fixed_dictionaries(
+    {"eventType": st.sampled_from(["auth.login", ""]), "sourceSystem": st.just("web")},
+    optional={
+        "eventId": st.sampled_from([ID, ID.upper(), ID.replace("-", ""), f"{ID[:-1]}g", f" {ID[1:]}", "", None]),
+        "eventTime": st.sampled_from(
+            ["2026-01-02T03:04:05Z", "2026-01-02T03:04:05.678Z", "2026-01-02T03:04:05+01:00", "2026-01-02T03:04:60Z",
+             "2026-01-02T03:04:05+0000", "2026-02-30T00:00:00Z", "2026-01-02", None]
+        ),
+        "timestamp": st.sampled_from(["2020-01-01T00:00:00Z", None]),
+        "correlationId": st.sampled_from(["mine", "  ", "", None, "x" * 65]),
+        "tenantId": st.sampled_from(["acme", "globex", "-", "", None, "a b"]),
+        "geolocation": st.sampled_from([{"lat": 1.5}, {"lat": 91}, None, "x"]),
+        "extra": st.sampled_from([{"a": 1}, {f"k{i}": ":" for i in range(64)}, {f"{i}": 0 for i in range(65)}, [], None]),
+        "other": st.sampled_from(["\ud7ff", "a\nb", {"a": [1.0]}]),
+    },
+)  # fmt: skip
+
+
+@given(st.lists(sent, min_size=1, max_size=3), st.sampled_from([None, "acme"]))
+def test_taking_all_at_once_is_as_good_as_taking_one_after_the_other(events: list[dict], tenant: str | None):
+    raws = [json.dumps(each, separators=(",", ":")).encode() for each in events]
+    stamp = Stamp(AT, "corr-1", tenant)
+    quick, slow = decoding._together(raws, stamp, Limits()), decoding._one_by_one(raws, stamp, Limits())
+    if quick is None:
+        return
+    assert slow.rejected == []
+    assert (list(quick.indexes), list(quick.batch.supplied)) == (slow.indexes, slow.batch.supplied)
+    assert (quick.batch.tenants, quick.batch.times) == (slow.batch.tenants, slow.batch.times)
+    if slow.batch.supplied:
+        assert (quick.batch.ids, quick.batch.events) == (slow.batch.ids, slow.batch.events)
+    without_ids = [
+        [{k: v for k, v in json.loads(event).items() if k != "eventId"} for event in result.batch.events]
+        for result in (quick, slow)
+    ]
+    assert without_ids[0] == without_ids[1]
+
+
+def test_usual_events_are_taken_all_at_once():
+    for more in (
+        {},
+        {"eventId": ID},
+        {"correlationId": "c"},
+        {"tenantId": "acme", "eventTime": AT, "extra": {"a": 1}},
+    ):
+        raws = [event(**more).encode()] * 3
+        assert decoding._together(raws, Stamp(AT, "corr-1"), Limits()) is not None
+        assert decoding._together(raws, Stamp(AT, "corr-1", "acme"), Limits()) is not None
+
+
+@pytest.mark.parametrize("own", [{}, {"tenantId": "acme"}, {"tenantId": "globex"}, {"tenantId": None}])
+def test_who_publishes_owns_the_events_whatever_they_say(own: dict):
+    for more in ([], [event(tenantId="other")]):
+        result = decoded(event(**own), *more, tenant="acme")
+        assert set(result.batch.tenants) == {"acme"}
+        for out in result.batch.events:
+            assert json.loads(out)["tenantId"] == "acme"
+            assert out.count(b'"tenantId"') == 1
+
+
+def test_events_happened_when_they_say_or_when_they_came():
+    received = 1_769_860_800_000
+    assert decoded(event(eventTime="2026-01-31T13:00:00.5+01:00"), event()).batch.times == [
+        received + 500,
+        received,
+    ]
+    assert decoded(event(eventTime="2026-01-31T12:00:00.5Z")).batch.times == [received + 500]
+    assert decoded(event(), event()).batch.times == [received] * 2

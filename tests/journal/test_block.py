@@ -11,19 +11,23 @@ from auditflow.journal.block import MAX_BYTES, MAX_EVENTS, Row, cut, decode, enc
 lines = st.lists(st.binary(min_size=1).map(lambda text: text.replace(b"\n", b"")), min_size=1)
 
 
-@given(lines, st.integers(1, 2**60), st.integers(0, 2**50))
-def test_what_is_encoded_is_decoded(events: list[bytes], first: int, at: int):
+@given(lines, st.integers(1, 2**60), st.integers(0, 2**50), st.integers(-(2**50), 2**50))
+def test_what_is_encoded_is_decoded(events: list[bytes], first: int, at: int, time: int):
     tenants = [f"t{len(event) % 3}" for event in events]
-    block = decode(encode(first, events, tenants, at), None)
+    times = [time + len(event) for event in events]
+    block = decode(encode(first, events, tenants, times, at), None)
     assert (block.first, block.count, block.appended_at, block.damage) == (first, len(events), at, "")
     assert list(block.events) == events
+    assert list(block.times) == times
     assert dict(block.tenants) == {tenant: tenants.count(tenant) for tenant in set(tenants)}
+    names = list(block.tenants)
+    assert [names[owner] for owner in block.owners] == (tenants if len(names) > 1 else [])
 
 
 @pytest.mark.parametrize("column", Row._fields)
 @pytest.mark.parametrize("value", [None, "text", b"bytes", 7, -1, 2.5, 2**62])
 def test_no_column_can_change_unnoticed(column: str, value: object):
-    row = encode(100, [b'{"a":1}', b'{"a":2}'], ["acme", "globex"], 5)
+    row = encode(100, [b'{"a":1}', b'{"a":2}'], ["acme", "globex"], [7, 8], 5)
     changed = row._replace(**{column: value})
     block = decode(changed, 102)
     assert not changed.sound()
@@ -31,12 +35,12 @@ def test_no_column_can_change_unnoticed(column: str, value: object):
 
 
 def test_the_border_between_columns_is_guarded():
-    row = encode(1, [b"{}"], ["acme"], 5)
+    row = encode(1, [b"{}"], ["acme"], [7], 5)
     assert not row._replace(tenants=row.tenants + row.payload[:1], payload=row.payload[1:]).sound()
 
 
 def test_a_damaged_payload_leaves_place_and_tenants():
-    row = encode(100, [b"1", b"2"], ["acme", "acme"], 5)
+    row = encode(100, [b"1", b"2"], ["acme", "acme"], [7, 8], 5)
     block = decode(row._replace(payload=b"\0" + row.payload[1:]), 102)
     assert (block.first, block.count, block.appended_at, dict(block.tenants)) == (100, 2, 5, {"acme": 2})
     assert "checksum" in block.damage
@@ -50,7 +54,7 @@ def test_a_gap_stands_for_lost_events():
 
 def test_an_event_of_two_lines_is_refused():
     with pytest.raises(ValueError, match="one line"):
-        encode(1, [b"a\nb"], ["acme"], 5)
+        encode(1, [b"a\nb"], ["acme"], [7], 5)
 
 
 @given(

@@ -33,7 +33,7 @@ async def test_exactly_the_stretch_is_delivered_again(world, sink):
 
 
 async def test_condition_and_letters_count_once_more(world, sink):
-    decide = Decide(lambda event: event["n"] % 2 == 0)
+    decide = Decide(lambda event: json.loads(event)["n"] % 2 == 0)
     async with world.running(sink, decide):
         await world.publish(6)
         await world.settled()

@@ -155,7 +155,7 @@ async def test_condition_and_sampling_do_not_count_a_second_time_but_transformer
     def mark(event: dict, _: dict) -> dict:
         return event | {"marked": True}
 
-    decide = Decide(lambda event: event["n"] != 1, None, [(mark, {})])
+    decide = Decide(lambda event: json.loads(event)["n"] != 1, [(mark, {})])
     sink.answer(RETRY, times=FAILING)
     async with world.running(sink, decide, at_once(), fallback=second, backfill=True):
         await world.publish(3)

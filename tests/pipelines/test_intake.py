@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -63,7 +64,7 @@ async def following(parcels: AsyncIterator[Parcel], seconds: float = 5) -> list[
 
 
 def only(*numbers: int) -> Decide:
-    return Decide(condition=lambda event: event["n"] in numbers)
+    return Decide(lambda event: json.loads(event)["n"] in numbers)
 
 
 async def test_full_parcels_leave_at_once_and_the_rest_when_it_has_lingered(world):

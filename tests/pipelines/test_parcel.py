@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditflow.pipelines.decide import Decided
 from auditflow.pipelines.parcel import Packer, Parcel
 from auditflow.sinks._base import BatchLimits
 
@@ -15,7 +16,9 @@ def packed(sizes: list[int], limits: BatchLimits, chunk: int = 1000) -> list[Par
     parcels = []
     for start in range(0, len(events), chunk):
         part = events[start : start + chunk]
-        parcels += packer.add(range(start, start + len(part)), part, part, 1)
+        parcels += packer.add(
+            Decided(range(start, start + len(part)), part, part, range(start, start + len(part))), 1
+        )
     last = packer.take()
     return [*parcels, last] if len(last) else parcels
 
@@ -31,6 +34,7 @@ def test_every_limit_holds_and_no_parcel_could_have_taken_the_next_event(sizes, 
     limits = BatchLimits(events=most, bytes=room, overhead=overhead)
     parcels = packed(sizes, limits, chunk)
     assert [s for parcel in parcels for s in parcel.sequences] == list(range(len(sizes)))
+    assert [time for parcel in parcels for time in parcel.load.times] == list(range(len(sizes)))
     weights = [sum(len(e) + overhead for e in parcel.events) for parcel in parcels]
     for index, parcel in enumerate(parcels):
         assert len(parcel) <= most
@@ -41,7 +45,9 @@ def test_every_limit_holds_and_no_parcel_could_have_taken_the_next_event(sizes, 
 
 
 def test_a_parcel_of_some_events_keeps_their_history():
-    parcel = Parcel([7, 8, 9], [b"a", b"b", b"c"], [b"A", b"B", b"C"], [1, 2, 3], attempts=4, first_failed=5)
+    parcel = Parcel(
+        [7, 8, 9], [b"a", b"b", b"c"], [b"A", b"B", b"C"], [4, 5, 6], [1, 2, 3], attempts=4, first_failed=5
+    )
     rest = parcel.only([0, 2])
     assert (rest.sequences, rest.originals, rest.events, rest.accepted_at) == (
         [7, 9],
@@ -49,4 +55,5 @@ def test_a_parcel_of_some_events_keeps_their_history():
         [b"A", b"C"],
         [1, 3],
     )
+    assert rest.load.times == [4, 6]
     assert (rest.attempts, rest.first_failed) == (4, 5)

@@ -51,7 +51,7 @@ async def test_conditions_and_sampling_do_not_count_but_transformers_do(world, s
     def double(event: dict, _: dict) -> list[dict]:
         return [event | {"part": 1}, event | {"part": 2}]
 
-    decide = Decide(lambda event: event["n"] < 2, lambda _: True, [(double, {})])
+    decide = Decide(lambda event: json.loads(event)["n"] < 2, [(double, {})])
     async with world.running(sink, decide):
         (event, _) = await rejected(world, sink, 2)
         edited = b'{"n":7,' + event[event.index(b'"eventId"') :]

@@ -1,15 +1,11 @@
 """What goes over the wire, and how."""
 
-import builtins
-import gzip
 import json
 from contextlib import asynccontextmanager
 
 import pytest
 
-from auditflow.sinks import _cloudwatch_request
 from auditflow.sinks._base import Verdict
-from auditflow.sinks._cloudwatch_request import compress
 from auditflow.sinks.aws_cloudwatch_sink import CloudWatchProperties, CloudWatchSink
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
@@ -60,24 +56,6 @@ async def test_a_compressed_request_is_signed_as_it_is_sent():
         )  # from now on signatures are verified
         outcomes = await deliver(cloud.url, EVENTS)
     assert {o.verdict for o in outcomes} == {Verdict.DELIVERED}
-
-
-@pytest.mark.parametrize("isal", [True, False])
-def test_without_isal_the_standard_library_compresses(monkeypatch, isal):
-    importing = builtins.__import__
-
-    def without_isal(name, *args, **kwargs):
-        if name == "isal" and not isal:
-            raise ImportError(name)
-        return importing(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_isal)
-    _cloudwatch_request._compressor.cache_clear()
-    text = b'{"eventType":"auth.login"}' * 1000
-    packed = compress(text)
-    _cloudwatch_request._compressor.cache_clear()
-    assert gzip.decompress(packed) == text
-    assert len(packed) < len(text) / 10
 
 
 async def test_the_ca_bundle_makes_an_authority_trusted(tls_cloud, tmp_path):

@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from auditflow.config import load
+from auditflow.event_time import epoch_ms
 from auditflow.sinks._base import Verdict
 from auditflow.sinks._cloudwatch_errors import RULES
 from auditflow.sinks._cloudwatch_packing import OVERHEAD, pack
 from auditflow.sinks._cloudwatch_policy import Delivery, actions, documents
 from auditflow.sinks._cloudwatch_request import body, compress
-from auditflow.sinks._cloudwatch_times import epoch_ms
 from auditflow.sinks.aws_cloudwatch_sink import CloudWatchProperties, CloudWatchSink
 from auditflow.testing.cloudwatch import StrictCloudWatch
 from auditflow.testing.sample_events import sample_events

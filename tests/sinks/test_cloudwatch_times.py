@@ -1,83 +1,18 @@
-import json
-from datetime import UTC, datetime, timedelta, timezone
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from auditflow.sinks._cloudwatch_times import clamp, epoch_ms, event_time
+from auditflow.sinks._cloudwatch_times import clamp
 
 NOW = 1_800_000_000_000
 DAY = 24 * 3600 * 1000
-BASE = 1_767_323_045_000  # 2026-01-02T03:04:05Z
-
-
-@given(
-    st.datetimes(min_value=datetime(1971, 1, 1), max_value=datetime(2100, 1, 1)),  # noqa: DTZ001 - the zone comes below
-    st.integers(-23 * 60, 23 * 60),
-)
-def test_any_moment_in_any_zone_is_read_to_the_millisecond(moment, offset):
-    aware = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
-    exact = (aware - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    assert epoch_ms(aware.isoformat()) == exact
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2026-01-02T03:04:05Z", BASE),
-        ("2026-01-02t03:04:05z", BASE),
-        ("2026-01-02 03:04:05.5Z", BASE + 500),
-        ("2026-01-02T03:04:05.123456789Z", BASE + 123),
-        ("2026-01-02T04:04:05+01:00", BASE),
-        ("2026-01-01T21:34:05-05:30", BASE),
-        ("2026-01-02T03:04:60Z", BASE + 55_000),
-    ],
-)
-def test_rfc_3339_is_read_in_all_its_forms(text, expected):
-    assert epoch_ms(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "yesterday", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "2026-01-02T25:04:05Z",
-     "2026-01-02T03:04:61Z", "2026-01-02T03:04:05.Z", "2026-01-02T03:04:05+99:99", "٢٠٢٦-01-02T03:04:05Z"],
-)  # fmt: skip
-def test_anything_else_is_no_time(text):
-    with pytest.raises(ValueError, match=r".*"):
-        epoch_ms(text)
-
-
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
-        ({"eventTime": "2026-01-02T03:04:05Z", "timestamp": "2026-02-02T03:04:05Z"}, BASE),
-        ({"timestamp": "2026-01-02T03:04:05Z"}, BASE),
-        ({"eventTime": None, "timestamp": "2026-01-02T03:04:05Z"}, BASE),
-        ({"eventTime": "soon", "timestamp": "2026-01-02T03:04:05Z"}, BASE),
-        ({"eventTime": 17, "timestamp": "2026-01-02T03:04:05Z"}, BASE),
-        ({"eventTime": "2026-01-02T03:04:05Z", "timestamp": {"a": 1}}, BASE),
-        ({"eventTime": "soon", "timestamp": "later"}, NOW),
-        ({"other": 1}, NOW),
-        (["eventTime"], NOW),
-    ],
-)
-def test_the_first_field_that_is_a_time_counts(fields, expected):
-    assert event_time(json.dumps(fields).encode(), NOW) == expected
-
-
-@pytest.mark.parametrize("event", [b"", b"{", b"\xff\xfe", b'{"eventTime": "\xff"}'])
-def test_what_is_no_event_happened_now(event):
-    assert event_time(event, NOW) == NOW
 
 
 @pytest.mark.parametrize("away", [-14 * DAY + 61_000, -DAY, 0, 2 * 3_600_000 - 61_000])
 def test_a_time_that_the_service_takes_is_kept(away):
-    assert clamp(NOW + away, NOW) == NOW + away
+    assert clamp([NOW, NOW + away], NOW) == [NOW, NOW + away]
 
 
 @pytest.mark.parametrize(
     "away", [-14 * DAY, -14 * DAY + 30_000, -400 * DAY, 2 * 3_600_000, 2 * 3_600_000 - 30_000, 9 * DAY]
 )
 def test_a_time_at_or_beyond_the_edges_becomes_now(away):
-    assert clamp(NOW + away, NOW) == NOW
+    assert clamp([NOW + away, NOW - 1], NOW) == [NOW, NOW - 1]

@@ -4,6 +4,7 @@ from itertools import islice
 
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp
 from auditflow.testing.sample_events import sample_events
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -18,6 +19,6 @@ def test_the_same_seed_gives_the_same_events():
 def test_the_server_takes_every_one_and_time_only_moves_on():
     events = list(islice(sample_events(), 500))
     raws = [json.dumps(event).encode() for event in events]
-    assert not decode(raws, received_at="", correlation_id="x", limits=Limits()).rejected
+    assert not decode(raws, Stamp("2026-01-31T12:00:00Z", "x"), Limits()).rejected
     times = [datetime.fromisoformat(event["eventTime"]) for event in events]
     assert times == sorted(times)

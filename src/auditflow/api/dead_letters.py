@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, Final
@@ -11,15 +12,14 @@ from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from auditflow.api.times import rfc3339
+from auditflow.errors import InvalidRequest
 from auditflow.event import encode, owner_and_id
-from auditflow.ingest.decode import decode
-from auditflow.ingest.limits import Limits
+from auditflow.ingest.examine import examine
 from auditflow.journal import Ledger, Letter, LetterGroup, Selection
 from auditflow.journal.commands import Commands
 
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
-NO_LIMITS: Final = Limits(event_bytes=2**62)
 """Of an edited event: that it was accepted once is what counts."""
 LARGEST_ID: Final = 2**63 - 1
 """Of an integer in SQLite."""
@@ -155,8 +155,10 @@ def _edited(letter: Letter, event: dict[str, Any]) -> str:
     written = encode(event)
     if owner_and_id(written) != (letter.tenant, letter.event_id):
         raise HTTPException(400, f"event: eventId has to stay {letter.event_id}, and tenantId as it was")
-    for rejection in decode([written], received_at="", correlation_id="", limits=NO_LIMITS).rejected:
-        raise HTTPException(400, f"event: {rejection.error}")
+    try:
+        examine(written, max_bytes=sys.maxsize)
+    except InvalidRequest as error:
+        raise HTTPException(400, f"event: {error}") from None
     return written.decode()
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
-from auditflow.api import dead_letters, pipelines, probes, problems, reload, replay, where
+from auditflow.api import dead_letters, docs_page, pipelines, probes, problems, reload, replay, where
+from auditflow.api.guard import OPEN, App, Guard, operating_rights
 from auditflow.api.metrics import PipelineCollector
-from auditflow.api.publish_operation import OPERATION, SCHEMAS
+from auditflow.api.publish_operation import OPERATION, REFUSED, SCHEMAS
 from auditflow.api.status import Status
 from auditflow.api.strict_body import StrictBody
 from auditflow.api.where import Where
+from auditflow.ingest.auth import Authenticator
 from auditflow.ingest.publish import PATHS, Publish
 from auditflow.journal import Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.telemetry import metrics
 
-App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+CREDENTIALS: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token."},
+    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,13 @@ class Operating:
     """Since when the configuration is in force (`loadedAt`), and the problems of a later one."""
 
 
-def build(publish: Publish, operating: Operating, check: probes.Check, largest_body: int) -> App:
+def build(
+    publish: Publish,
+    operating: Operating,
+    check: probes.Check,
+    largest_body: int,
+    authenticator: Authenticator | None = None,
+) -> App:
     """Build the ASGI app. Publish calls never enter FastAPI, which would cost more than accepting an event."""
     behind = StrictBody(operations(operating, check), largest_body)
 
@@ -47,7 +58,7 @@ def build(publish: Publish, operating: Operating, check: probes.Check, largest_b
         else:
             await behind(scope, receive, send)
 
-    return front_door
+    return Guard(front_door, authenticator, operating_rights)
 
 
 def operations(operating: Operating, check: probes.Check) -> FastAPI:
@@ -57,6 +68,8 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         version=__version__,
         summary="Publish audit events; see what became of them.",
         openapi_tags=[{"name": "publish"}, {"name": "operate"}, {"name": "probes"}],
+        docs_url=None,
+        redoc_url=None,
     )
     app.include_router(probes.router("ingest", check))
     app.include_router(dead_letters.router(operating.ledger, operating.commands))
@@ -65,6 +78,7 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
     app.include_router(replay.router(operating.journal, operating.where, operating.commands))
     app.include_router(reload.router(operating.commands))
     problems.install(app)
+    docs_page.install(app)
     status = operating.status
     collected = CollectorRegistry()
     collected.register(PipelineCollector(status))
@@ -84,18 +98,23 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         text = generate_latest(metrics.REGISTRY) + generate_latest(collected)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    _document_publish(app)
+    _document(app)
     return app
 
 
-def _document_publish(app: FastAPI) -> None:
-    """Put the publish call, which FastAPI does not serve, into the OpenAPI document."""
+def _document(app: FastAPI) -> None:
+    """Put what FastAPI does not know into the OpenAPI document: the publish call, and who may call."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         document = generate()
         document["paths"].update({path: {"post": OPERATION} for path in sorted(PATHS)})
         document.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
+        document["components"]["securitySchemes"] = CREDENTIALS
+        for path, operations in document["paths"].items():
+            for operation in operations.values() if path not in OPEN else ():
+                operation["security"] = [{}, *({name: []} for name in CREDENTIALS)]
+                operation["responses"] |= REFUSED
         return document
 
     app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this as the way to extend it

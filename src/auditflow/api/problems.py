@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from auditflow.errors import AuditFlowError
-from auditflow.ingest.decode import now_rfc3339
 from auditflow.ingest.publish import correlation
+from auditflow.ingest.stamp import now_rfc3339
 
 _log = logging.getLogger(__name__)
 

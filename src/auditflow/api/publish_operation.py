@@ -93,6 +93,12 @@ _PUBLISHED = {
     },
 }
 
+REFUSED: dict[str, Any] = {
+    "401": _answer("No credential, or one that is not accepted. See WWW-Authenticate.", "Problem"),
+    "403": _answer("The credential lacks the scope.", "Problem"),
+}
+"""What every call but the probes may be answered, where `auth` is configured."""
+
 OPERATION: dict[str, Any] = {
     "tags": ["publish"],
     "summary": "Publish one event, an array, or one a line (NDJSON); gzip is accepted",

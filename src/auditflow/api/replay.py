@@ -15,9 +15,8 @@ from auditflow.api.where import Where
 from auditflow.config import PipelineConfig
 from auditflow.journal import Journal
 from auditflow.journal.commands import Commands
-from auditflow.pipelines.condition import compile_condition
 from auditflow.pipelines.decide import Decide
-from auditflow.pipelines.sample import keeps
+from auditflow.pipelines.filter import compile_filter
 
 COUNT_SECONDS: Final = 5.0
 """A dry run looks at events for so long; what a pipeline takes of the rest it does not say."""
@@ -45,7 +44,7 @@ def router(journal: Journal, where: Where, commands: Commands) -> APIRouter:
     @routes.post("/replay", summary="Deliver to a pipeline, once more, what the journal retains of a time")
     async def replay(order: Replay) -> dict[str, Any]:
         since, until = _milliseconds(order)
-        config = _pipeline(where, order.pipeline)
+        config = await asyncio.to_thread(_pipeline, where, order.pipeline)
         stretch = journal.between(since, until)
         if not stretch:
             raise HTTPException(409, _nothing(journal))
@@ -68,7 +67,7 @@ def _milliseconds(order: Replay) -> tuple[int, int]:
 
 
 def _pipeline(where: Where, name: str) -> PipelineConfig:
-    running = [each for each in where.pipelines if each.enabled]
+    running = [each for each in where.pipelines() if each.enabled]
     for each in running:
         if each.name == name:
             return each
@@ -85,8 +84,7 @@ def _nothing(journal: Journal) -> str:
 
 def _counted(journal: Journal, stretch: range, config: PipelineConfig) -> dict[str, int]:
     """Count what condition and sampling take; `looked` is how many events that is of."""
-    condition = compile_condition(config.condition) if config.condition else None
-    decide = Decide(condition, keeps(config.sample) if config.sample < 1 else None)
+    decide = Decide(compile_filter(config.condition, config.sample))
     if decide.trivial:
         return {"looked": len(stretch), "matching": len(stretch)}
     deadline = time.monotonic() + COUNT_SECONDS

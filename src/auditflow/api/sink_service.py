@@ -17,11 +17,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditflow import __version__
-from auditflow.api import probes, problems
+from auditflow.api import docs_page, probes, problems
+from auditflow.api.guard import App, Guard, sink_service_rights
 from auditflow.api.strict_body import StrictBody
 from auditflow.errors import AuditFlowError, PluginNotFound
 from auditflow.event import encode
 from auditflow.foreign import in_own_thread, text_of
+from auditflow.ingest.auth import Authenticator
 from auditflow.ingest.limits import Limits
 from auditflow.pipelines.decide import as_events
 from auditflow.plugins import Catalogue, SinkEntry
@@ -164,16 +166,20 @@ class SinkService:
 
 
 def build(
-    service: SinkService, check: probes.Check, max_request_bytes: int = Limits().request_bytes
-) -> StrictBody:
+    service: SinkService,
+    check: probes.Check,
+    max_request_bytes: int = Limits().request_bytes,
+    authenticator: Authenticator | None = None,
+) -> App:
     """Build the ASGI app."""
-    app = FastAPI(title="AuditFlow sink service", version=__version__)
+    app = FastAPI(title="AuditFlow sink service", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(probes.router("sink-service", check))
     problems.install(app)
+    docs_page.install(app)
     app.get("/registry", summary="Sinks, transformers, and plugins that failed to load")(service.registry)
     app.post("/sink/{name}", summary="Deliver to a sink now, once")(service.deliver)
     app.post("/transform/{name}", summary="See what a transformer makes of an event")(service.transform)
-    return StrictBody(app, max_request_bytes)
+    return Guard(StrictBody(app, max_request_bytes), authenticator, sink_service_rights)
 
 
 def _bad_name(request: Request) -> JSONResponse:

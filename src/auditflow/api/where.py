@@ -27,14 +27,14 @@ KEPT_BLOCKS: Final = 4
 class Where:
     """Derives what has become of an event from positions, receipts and dead letters.
 
-    `retention` is how long receipts are kept, in seconds.
+    `pipelines` gives them as they are configured now; `retention` is how long receipts are kept, in seconds.
     """
 
     def __init__(
         self,
         journal: Journal,
         ledger: Ledger,
-        pipelines: Sequence[PipelineConfig],
+        pipelines: Callable[[], Sequence[PipelineConfig]],
         *,
         retention: float = inf,
         clock: Callable[[], float] = time.time,
@@ -42,7 +42,6 @@ class Where:
         self._journal = journal
         self._ledger = ledger
         self.pipelines = pipelines
-        """As they are configured now."""
         self._retention = retention
         self._clock = clock
         self._blocks: deque[Block] = deque(maxlen=KEPT_BLOCKS)
@@ -109,7 +108,7 @@ class Where:
         }
 
     def _filtered(self, account: Account, sequence: int, event: bytes | None) -> State:
-        config = next((each for each in self.pipelines if each.name == account.pipeline), None)
+        config = next((each for each in self.pipelines() if each.name == account.pipeline), None)
         reason = why_filtered(event, config.condition, config.sample) if event and config else None
         if reason is not None:
             return {"state": "filtered", "reason": reason}

@@ -13,6 +13,9 @@ from auditflow.errors import DataDirectoryInUse, DataDirectoryUnusable
 LOCK_SECONDS: Final = 3.0
 """How long a starting process waits for another to let go of what it needs."""
 
+DATA_DIRECTORY: Final = Path("auditflow-data")
+"""The data directory where nothing else is said."""
+
 
 class DataDirectory:
     """Paths inside a data directory, and locks on it that end with the process."""
@@ -23,6 +26,7 @@ class DataDirectory:
         self.ledger = path / "ledger.sqlite"
         self.commands = path / "commands"
         self.config = path / "config"
+        self.keys = path / "keys.json"
 
     def prepare(self) -> None:
         """Create the directory, for its owner only, and check that it can be written.

@@ -17,6 +17,7 @@ from auditflow.apps.reload import Change, Reload
 from auditflow.apps.server import Server
 from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
 from auditflow.config import Config, PipelineConfig, SinkChoice
+from auditflow.ingest.auth import authenticator_of
 from auditflow.journal import Account, Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
@@ -44,8 +45,10 @@ async def run(
     enabled = [pipeline for pipeline in config.pipelines if pipeline.enabled]
     ledger.register([pipeline.name for pipeline in enabled], journal.head(), journal.oldest())
     sinks = OpenSinks()
-    service = build(SinkService(catalogue, sinks), lambda: "", config.server.max_request_bytes)
-    server = Server(service, config.server.shutdown_timeout)
+    authenticator = authenticator_of(config.auth, directory.keys)
+    largest = config.server.max_request_bytes
+    service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)
+    server = Server(service, config.server.shutdown_timeout, config.server.tls)
     delivery = Delivery(enabled, catalogue, Tail(journal), ledger)
     reloading = reload(partial(_change, delivery, journal, ledger))
     operator = Operator(Commands(directory.commands), journal, ledger, delivery.heed, reloading.reload)
@@ -58,7 +61,7 @@ async def run(
                 tasks.create_task(Housekeeping(ledger, lambda: reloading.config, delivery.limits).run()),
                 tasks.create_task(reloading.watch(reload_wanted)),
             ]
-            _log.info("sink service at http://%s:%s", *listener.getsockname()[:2])
+            _log.info("sink service at %s://%s:%s", config.server.scheme, *listener.getsockname()[:2])
             await stopping.wait()
             for task in aside:
                 task.cancel()

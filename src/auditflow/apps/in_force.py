@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +19,7 @@ import msgspec
 
 from auditflow import config as configuration
 from auditflow.config import Config
-from auditflow.errors import JournalUnavailable, Problem
+from auditflow.errors import AuditFlowError, JournalUnavailable, Problem
 from auditflow.plugins import Catalogue, discover
 
 IN_FORCE: Final = "AUDITFLOW_CONFIG_IN_FORCE"
@@ -46,6 +47,25 @@ class ConfigFile:
         texts = {} if text is None else {self.path: text}
         loaded = configuration.load(self.path, os.environ, catalogue, texts)
         return loaded, discover(self.plugins or loaded.plugins.directory)
+
+
+class Following:
+    """The configuration as another process has put it in force: looked at whenever it is asked for."""
+
+    def __init__(self, file: ConfigFile, read: Callable[[], bytes | None], config: Config) -> None:
+        self._file = file
+        self._read = read
+        self._text = read()
+        self._config = config
+
+    def config(self) -> Config:
+        """Give it. What is wrong with a changed one, the delivery process says; then the last good one is given."""
+        text = self._read()
+        if text is not None and text != self._text:
+            with suppress(AuditFlowError):
+                self._config, _ = self._file.load(text)
+            self._text = text
+        return self._config
 
 
 class InForce:

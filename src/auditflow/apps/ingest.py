@@ -7,19 +7,17 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from auditflow.api import ingest_app
 from auditflow.api.status import Status
 from auditflow.api.where import Where
 from auditflow.apps.data_directory import DataDirectory
-from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.in_force import IN_FORCE, ConfigFile, Following, InForce
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.server import Server
 from auditflow.config import Config
-from auditflow.errors import AuditFlowError
+from auditflow.ingest.auth import authenticator_of
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal, Ledger, recovery
@@ -28,7 +26,6 @@ from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
 
 EVICT_SECONDS: Final = 2.0
-FOLLOW_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +36,9 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     reload_requested()  # delivery does it; a hang-up must not end this process
     journal, ledger = _open(config, directory)
     publish = Publish(journal, _limits(config))
-    where = Where(journal, ledger, config.pipelines, retention=config.journal.retention)
     in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
-    read = in_force.text if IN_FORCE in os.environ else file.read
+    following = Following(file, in_force.text if IN_FORCE in os.environ else file.read, config)
+    where = Where(journal, ledger, lambda: following.config().pipelines, retention=config.journal.retention)
     operating = ingest_app.Operating(
         Status(journal, ledger, time.time),
         ledger,
@@ -50,21 +47,21 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
         where,
         in_force.state,
     )
-    app = ingest_app.build(publish, operating, publish.unavailable, config.server.max_request_bytes)
-    server = Server(app, config.server.shutdown_timeout)
+    authenticator = authenticator_of(config.auth, directory.keys)
+    largest = config.server.max_request_bytes
+    app = ingest_app.build(publish, operating, publish.unavailable, largest, authenticator)
+    server = Server(app, config.server.shutdown_timeout, config.server.tls)
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
-            aside = [
-                tasks.create_task(_look_after(directory, journal, ledger)),
-                tasks.create_task(_follow(file, read, where)),
-            ]
-            _log.info("publishing at http://%s:%s/audit/publish", *listener.getsockname()[:2])
+            aside = tasks.create_task(_look_after(directory, journal, ledger))
+            _log.info(
+                "publishing at %s://%s:%s/audit/publish", config.server.scheme, *listener.getsockname()[:2]
+            )
             await stopping.wait()
             server.stop()
             await serving
-            for task in aside:
-                task.cancel()
+            aside.cancel()
     finally:
         journal.close()
         ledger.close()
@@ -91,18 +88,6 @@ def _limits(config: Config) -> Limits:
         event_bytes=config.server.max_event_bytes,
         request_events=config.server.max_request_events,
     )
-
-
-async def _follow(file: ConfigFile, read: Callable[[], bytes | None], where: Where) -> None:
-    """Know the pipelines as they are configured now, from the copy in force or from a file of its own."""
-    known = read()
-    while True:
-        await asyncio.sleep(FOLLOW_SECONDS)
-        text = read()
-        if text != known and text is not None:
-            with suppress(AuditFlowError):  # what is wrong with it, delivery says
-                where.pipelines = (await asyncio.to_thread(file.load, text))[0].pipelines
-            known = text
 
 
 async def _look_after(directory: DataDirectory, journal: Journal, ledger: Ledger) -> None:

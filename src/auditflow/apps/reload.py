@@ -19,7 +19,7 @@ from auditflow.plugins import Catalogue
 LOOK_SECONDS: Final = 1.0
 """How often the file is looked at; a change counts when it has stood still for so long."""
 
-FIXED: Final = ("server", "journal", "plugins")
+FIXED: Final = ("server", "auth", "journal", "plugins")
 """Sections that only a restart puts in force."""
 
 NOT_NOW: Final = "cannot change while AuditFlow runs", "restart AuditFlow, or take this change back"

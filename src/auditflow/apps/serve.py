@@ -9,22 +9,22 @@ import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
-from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, may_begin
+from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, keep_memory, may_begin
 from auditflow.apps.reload import Reload
 from auditflow.apps.server import adopt, bind
 from auditflow.apps.supervisor import KILL_SECONDS, Role, supervise
 from auditflow.config import Config
-from auditflow.errors import AuditFlowError, JournalDamaged, JournalUnavailable
+from auditflow.errors import AuditFlowError, JournalDamaged, JournalUnavailable, OpenToAnyone
 from auditflow.journal.commands import Commands
 from auditflow.plugins import Catalogue
 
 RoleName = Literal["all", "ingest", "delivery"]
-DATA_DIRECTORY: Final = Path("auditflow-data")
 
 _log = logging.getLogger(__name__)
 
@@ -64,11 +64,11 @@ def serve(start: Start, role: RoleName) -> int:
     if role == "ingest":
         from auditflow.apps import ingest
 
-        listener = _listener(start.config.server.host, start.config.server.port, "--port")
+        listener = _listener(start.config, "ingest")
         return _run(lambda: ingest.run(start.config, directory, listener, start.file))
     from auditflow.apps import delivery
 
-    listener = _listener(start.config.server.sink_host, start.config.server.sink_port, "--sink-port")
+    listener = _listener(start.config, "delivery")
     in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
     reload = partial(Reload, start.file, in_force, start.text, start.written)
     return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener, reload))
@@ -90,12 +90,16 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
     in_force = InForce(directory.config, copies=True)
     environment = {IN_FORCE: str(in_force.copy)} if _put_in_force(start, in_force) else {}
-    listeners = {
-        "ingest": bind(server.host, server.port, "--port"),
-        "delivery": bind(server.sink_host, server.sink_port, "--sink-port"),
-    }
+    listeners = {name: _bound(start.config, name) for name in ("ingest", "delivery")}
     ingest, delivery = (
-        Role(name, [*start.command, "--role", name], listeners[name], locks[name], environment)
+        Role(
+            name,
+            [*start.command, "--role", name],
+            listeners[name],
+            locks[name],
+            environment,
+            tls=server.tls is not None,
+        )
         for name in locks
     )
     commands = Commands(directory.commands)
@@ -104,9 +108,24 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     )
 
 
-def _listener(host: str, port: int, flag: str) -> socket.socket:
+def _listener(config: Config, role: str) -> socket.socket:
     inherited = os.environ.get(LISTENER)
-    return adopt(int(inherited)) if inherited else bind(host, port, flag)
+    return adopt(int(inherited)) if inherited else _bound(config, role)
+
+
+def _bound(config: Config, role: str) -> socket.socket:
+    """Bind a role's socket. Raises OpenToAnyone where it would be reached from elsewhere and nobody had to say who he is."""
+    server = config.server
+    host, port, flag = (
+        (server.host, server.port, "--port")
+        if role == "ingest"
+        else (server.sink_host, server.sink_port, "--sink-port")
+    )
+    listener = bind(host, port, flag)
+    if config.auth is None and not ip_address(listener.getsockname()[0]).is_loopback:
+        listener.close()
+        raise OpenToAnyone(host=host, flag=flag.replace("port", "host"))
+    return listener
 
 
 def _run(main: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
@@ -116,6 +135,7 @@ def _run(main: Callable[[], Coroutine[Any, Any, int | None]]) -> int:
     status = 0
     if not may_begin():
         return status
+    keep_memory()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             status = runner.run(main()) or 0

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any, Final
 
 import uvicorn
 
+from auditflow.config.tls import TlsConfig, renew, server_context
 from auditflow.errors import AddressInUse, AddressUnusable
+from auditflow.ingest.auth.watched import Watched
 
 BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the idle time of usual load balancers (60 s), so that they close first and no request is lost."""
 
+_CONTENT: Final = (
+    "default-src 'none'; connect-src 'self'; img-src 'self'; script-src 'self'; style-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS: Final = [
+    ("X-Content-Type-Options", "nosniff"),
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", _CONTENT),
+]
+"""On every answer: a page has what this server itself gives it, and nothing else."""
+CERTIFICATE_SECONDS: Final = 5.0
+"""How often the certificate's files are looked at."""
+HTTPS_ONLY: Final = ("Strict-Transport-Security", "max-age=31536000")
+
 _PORT_REASONS: Final = {errno.EADDRINUSE: "the port is in use", errno.EACCES: "the port needs more rights"}
+
+_log = logging.getLogger(__name__)
 
 
 def bind(host: str, port: int, flag: str) -> socket.socket:
@@ -46,15 +67,20 @@ def adopt(descriptor: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """uvicorn without its signal handling: the process decides when to stop."""
+    """uvicorn without its signal handling: the process decides when to stop. With `tls` it speaks HTTPS."""
 
-    def __init__(self, app: Any, shutdown_seconds: float) -> None:
+    def __init__(self, app: Any, shutdown_seconds: float, tls: TlsConfig | None = None) -> None:
+        self._tls = tls
+        self._context = context = server_context(tls) if tls else None
         super().__init__(
             uvicorn.Config(
                 app,
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                headers=SECURITY_HEADERS + ([HTTPS_ONLY] if context else []),
+                proxy_headers=False,  # who connects is who calls: X-Forwarded-For is anybody's word
+                ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
@@ -69,7 +95,27 @@ class Server(uvicorn.Server):
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until `stop`, then finish the requests in flight."""
-        await self.serve(sockets=[listener])
+        following = asyncio.create_task(self._follow())
+        try:
+            await self.serve(sockets=[listener])
+        finally:
+            following.cancel()
+
+    async def _follow(self) -> None:
+        """Use the certificate that takes the place of ours, until cancelled."""
+        if self._tls is None or self._context is None:
+            return
+        files = Watched(self._tls.certificate, self._tls.key)
+        files.changed()
+        while True:
+            await asyncio.sleep(CERTIFICATE_SECONDS)
+            if files.changed():
+                try:
+                    renew(self._context, self._tls)
+                except OSError as error:
+                    _log.error("the new certificate cannot be used, the old one stays: %s", error)
+                else:
+                    _log.info("the certificate was renewed")
 
     def stop(self) -> None:
         """Accept no more and end once the requests in flight are answered."""

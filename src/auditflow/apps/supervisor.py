@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ class Role:
     lock: int
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of its own."""
+    tls: bool = False
+    """Whether it answers in TLS."""
     process: asyncio.subprocess.Process | None = None
     failures: int = 0
     started: float = field(default=0.0)
@@ -127,9 +130,8 @@ async def _start(roles: Sequence[Role], stopping: asyncio.Event) -> int | None:
         if not await _ready(role, process, stopping):
             return process.returncode or 1
     host, port = roles[0].listener.getsockname()[:2]
-    _log.info(
-        "ready: publish to http://%s:%s/audit/publish, see http://%s:%s/api/v1/status", host, port, host, port
-    )
+    url = f"http{'s' if roles[0].tls else ''}://{host}:{port}"
+    _log.info("ready: publish to %s/audit/publish, see %s/api/v1/status", url, url)
     return None
 
 
@@ -157,24 +159,35 @@ async def _ready(role: Role, process: asyncio.subprocess.Process, stopping: asyn
     However long it takes: mending a large journal takes minutes, and giving up would begin it anew.
     """
     while process.returncode is None and not stopping.is_set():
-        if await _answers(role.listener):
+        if await _answers(role.listener, tls=role.tls):
             return True
         await asyncio.sleep(0.05)
     return False
 
 
-async def _answers(listener: socket.socket) -> bool:
+async def _answers(listener: socket.socket, *, tls: bool) -> bool:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
         async with asyncio.timeout(1.0):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=_unchecked() if tls else None)
+            if tls:
+                writer.close()
+                return True  # it has shaken hands; with mTLS it would not hear more of us
             writer.write(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             answer = await reader.readline()
             writer.close()
     except (OSError, TimeoutError):
         return False
     return b" 200 " in answer
+
+
+def _unchecked() -> ssl.SSLContext:
+    """Give what is needed to speak TLS with our own child, which has its own name in its certificate, not 127.0.0.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 async def _stop(

@@ -11,19 +11,18 @@ from auditflow.config import PipelineConfig, SinkChoice
 from auditflow.journal import Account, Ledger
 from auditflow.pipelines.again import Again
 from auditflow.pipelines.backfill import Backfill
-from auditflow.pipelines.condition import compile_condition
 from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.errand import Errand
 from auditflow.pipelines.fallback import Fallback
+from auditflow.pipelines.filter import compile_filter
 from auditflow.pipelines.flow import Pipeline
 from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.pace import Pace
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
 from auditflow.pipelines.replays import Replays
-from auditflow.pipelines.sample import keeps
 from auditflow.pipelines.tail import Tail
 from auditflow.plugins import Catalogue
 
@@ -113,7 +112,6 @@ def decide_of(config: PipelineConfig, catalogue: Catalogue) -> Decide:
     """Give what a pipeline does with events before its sink sees them."""
     entries = [(catalogue.get_transformer(each.name), each.properties) for each in config.transformers]
     return Decide(
-        compile_condition(config.condition) if config.condition else None,
-        keeps(config.sample) if config.sample < 1 else None,
+        compile_filter(config.condition, config.sample),
         [(entry.function(), dict(properties)) for entry, properties in entries if not entry.identity],
     )

@@ -5,11 +5,13 @@ A command's file imports nothing heavy outside its function, so that ``auditflow
 
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from auditflow import __version__
+from auditflow.cli._access import ACCESS
 from auditflow.cli._output import Exit, show_error
 from auditflow.errors import AuditFlowError
 from auditflow.telemetry import logs
@@ -31,7 +33,7 @@ COMMANDS: Final = (
     "demo",
 )
 """In the order of the help. Each is a module of this package with a function `run`."""
-GROUPS: Final = ("dead-letters", "aws")
+GROUPS: Final = ("keys", "dead-letters", "aws")
 """Commands with commands of their own. Each is a module of this package with a typer application `group`."""
 
 app = typer.Typer(
@@ -56,12 +58,37 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def _auditflow(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback has done what it says
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="AUDITFLOW_TOKEN_FILE",
+            metavar="FILE",
+            help="API key or token to show a server; without it, that in the variable AUDITFLOW_TOKEN.",
+        ),
+    ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="AUDITFLOW_CA",
+            metavar="FILE",
+            help="Certificates (PEM) that a server's is to be signed by, in place of those the system trusts.",
+        ),
+    ] = None,
+    client_certificate: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="AUDITFLOW_CLIENT_CERTIFICATE",
+            metavar="FILE",
+            help="Certificate and key (PEM, one file) to show a server that asks for one.",
+        ),
+    ] = None,
 ) -> None:
     """Publish an audit event once, route it anywhere, lose nothing, and prove it."""
+    ACCESS.token_file, ACCESS.ca, ACCESS.client_certificate = token_file, ca, client_certificate
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import uuid_utils
 
 from auditflow.errors import AuditFlowError
 from auditflow.event import encode
-from auditflow.ingest.decode import now_rfc3339
+from auditflow.ingest.stamp import now_rfc3339
 from auditflow.sinks._aws import AwsSession, require_boto3
 from auditflow.sinks._base import Outcome, Verdict
 from auditflow.sinks._cloudwatch_client import LogsClient

@@ -16,9 +16,10 @@ from auditflow.cli._explain_cloudwatch import placed, placed_as_text
 from auditflow.config import Config, PipelineConfig
 from auditflow.errors import RedactionFailed, UnreadableEvents
 from auditflow.foreign import printable
-from auditflow.ingest.decode import decode, now_rfc3339
+from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.redaction import compile_redaction
+from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.pipelines.condition import Condition, Rule, compile_condition, reader
 from auditflow.pipelines.sample import keeps
 from auditflow.plugins import Catalogue
@@ -47,7 +48,7 @@ def read(source: Path) -> bytes:
 def explain(raw: bytes, config: Config, catalogue: Catalogue) -> Explained:
     """Explain an event. Raises InvalidRequest, which says what a publish call would answer."""
     limits = Limits(event_bytes=config.server.max_event_bytes)
-    decoded = decode([raw], received_at=now_rfc3339(), correlation_id=str(uuid_utils.uuid7()), limits=limits)
+    decoded = decode([raw], Stamp(now_rfc3339(), str(uuid_utils.uuid7())), limits)
     if decoded.rejected:
         raise decoded.rejected[0].error
     (event,), (event_id,) = decoded.batch.events, decoded.batch.ids

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from auditflow.cli._configuration import region_of
+from auditflow.event_time import event_time
 from auditflow.sinks import _cloudwatch_times as times_of
 from auditflow.sinks._base import Outcome
 from auditflow.sinks._cloudwatch_packing import OVERHEAD
@@ -21,7 +22,7 @@ def placed(message: bytes, properties: CloudWatchProperties) -> dict[str, Any]:
     shaper = Shaper(properties)
     shaped = shaper.shape([message], now)
     log_group, log_stream = shaper.stream_of(message)
-    own = times_of.event_time(message, now)
+    own = event_time(message, now)
     moment = shaped.times[0]
     refused = shaped.refused.get(0)
     late = None if properties.timestamp == "delivery" else _out_of_window(own, now, properties)
@@ -63,7 +64,7 @@ def placed_as_text(place: dict[str, Any]) -> Iterator[str]:
 def _out_of_window(own: int, now: int, properties: CloudWatchProperties) -> Outcome | None:
     """Say why the event's own time would not be kept. The retention is known when it is the sink that sets it."""
     kept = properties.retention_in_days
-    if times_of.clamp(own, now) == own:
+    if list(times_of.clamp([own], now)) == [own]:
         return OUT_OF_WINDOW["EXPIRED"] if kept and own < now - kept * _DAY else None
     if properties.out_of_window == "dead-letter" and now - times_of.OLDEST <= own <= now + times_of.NEWEST:
         return None  # at the very edge, where it is tried

@@ -21,6 +21,13 @@ PluginsOption = Annotated[
     ),
 ]
 
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="AUDITFLOW_DATA_DIR", help="Where accepted events are kept.", show_default="auditflow-data"
+    ),
+]
+
 FormatOption = Annotated[
     Format,
     typer.Option("--format", envvar="AUDITFLOW_FORMAT", help="Print for people or for programs."),

@@ -2,16 +2,18 @@
 
 from typing import Any
 
+from auditflow.cli._access import ACCESS
 from auditflow.errors import ServerRefuses, ServerUnreachable
 
 
 def ask(url: str, method: str, path: str, **options: Any) -> dict[str, Any]:
     """Make one call under `/api/v1` and give the answer's object; `options` are those of `httpx2.request`.
 
-    Raises ServerRefuses with the server's own words, ServerUnreachable.
+    Raises ServerRefuses with the server's own words, ServerUnreachable, AccessUnusable.
     """
     import httpx2
 
+    options |= {"headers": ACCESS.headers(), "verify": ACCESS.verify()}
     try:
         answer = httpx2.request(method, f"{url.rstrip('/')}/api/v1/{path}", timeout=30.0, **options)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:

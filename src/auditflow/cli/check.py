@@ -12,6 +12,7 @@ from auditflow.cli._output import Exit, Format, show_json
 from auditflow.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from auditflow.config import Config, Tenants
     from auditflow.plugins import Catalogue
 
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 class _Result:
     file: Path
     pipelines: int = 0
+    tenants: int = 0
+    """With pipelines of their own, which are not counted."""
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
@@ -36,7 +39,10 @@ def run(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Check configuration files offline: all problems at once, then warnings, which are advice and fail nothing."""
+    """Check configuration files and those of their tenants, offline: all problems at once.
+
+    Warnings come after them: they are advice and fail nothing.
+    """
     from auditflow.plugins import discover
 
     catalogue = discover(plugins) if plugins else None
@@ -57,12 +63,37 @@ def _check(file: Path, catalogue: "Catalogue | None") -> _Result:
         config = load(file, os.environ, catalogue)
     except ConfigError as error:
         return _Result(file, problems=error.problems)
-    return _Result(file, len(config.pipelines), warnings=advise(config, file, os.environ))
+    tenants = _tenants(config, catalogue)
+    return _Result(
+        file,
+        len(config.pipelines),
+        len(tenants.by_id) if tenants else 0,
+        list(tenants.problems) if tenants else [],
+        advise(config, file, os.environ),
+    )
+
+
+def _tenants(config: "Config", catalogue: "Catalogue | None") -> "Tenants | None":
+    from auditflow.config import Terms, load_tenants
+    from auditflow.plugins import discover
+
+    if config.tenants is None:
+        return None
+    found = catalogue or discover(config.plugins.directory)
+    terms = Terms(os.environ, found, config.delivery, config.secrets)
+    return load_tenants(config.tenants.directory, terms)
 
 
 def _as_text(result: _Result) -> str:
     if result.problems:
         return "\n".join(str(problem) for problem in result.problems)
-    found = f"{result.file}: {result.pipelines} pipeline{'' if result.pipelines == 1 else 's'}, no problems"
+    found = [_counted(result.pipelines, "pipeline")]
+    if result.tenants:
+        found.append(_counted(result.tenants, "tenant"))
+    first = f"{result.file}: {', '.join(found)}, no problems"
     warnings = (str(replace(each, message=f"warning: {each.message}")) for each in result.warnings)
-    return "\n".join([found, *warnings])
+    return "\n".join([first, *warnings])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

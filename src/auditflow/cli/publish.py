@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auditflow.cli._access import ACCESS
 from auditflow.cli._options import UrlOption
 from auditflow.cli._output import Exit
 
@@ -42,7 +43,8 @@ def run(
     sources = files or [Path("-")]
     report = Report()
     try:
-        with Publisher(url, patience) as publisher, _progress(sources) as advance:
+        publisher = Publisher(url, patience, ACCESS.headers(), ACCESS.verify())
+        with publisher, _progress(sources) as advance:
             for source in sources:
                 for chunk in read_events(source, batch):
                     publisher.publish(chunk, report)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auditflow.cli._options import ConfigOption, PluginsOption
+from auditflow.cli._options import ConfigOption, DataDirOption, PluginsOption
 
 
 class RoleChoice(StrEnum):
@@ -35,12 +35,6 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        envvar="AUDITFLOW_DATA_DIR", help="Where accepted events are kept.", show_default="auditflow-data"
-    ),
-]
 HostOption = Annotated[str | None, typer.Option(envvar="AUDITFLOW_HOST", help="Address to listen on.")]
 PortOption = Annotated[
     int | None,

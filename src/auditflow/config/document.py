@@ -18,6 +18,7 @@ import yaml
 
 from auditflow.config.interpolation import expand
 from auditflow.errors import Problem
+from auditflow.sinks._secrets import SecretText
 
 Where = tuple[int | str, ...]
 """Keys and indexes from the root of a document to a value."""
@@ -55,6 +56,8 @@ class Document:
     """Line and column of texts, numbers and booleans."""
     filled: dict[Where, dict[str, str]] = field(default_factory=dict)
     """Values that came from the environment, by variable: never to be repeated in a message."""
+    secrets: dict[Where, SecretText] = field(default_factory=dict)
+    """Values that refer to secrets."""
     unfilled: set[Where] = field(default_factory=set)
     """Values whose variables could not be filled in."""
     problems: list[Problem] = field(default_factory=list)
@@ -113,7 +116,7 @@ def _compose(document: Document, content: bytes | None) -> yaml.Node | None:
         document.problems.append(document.problem((), *reason.args))
     else:
         if root is None:
-            hint = "begin with `pipelines:`; the guide has examples"
+            hint = "begin with `pipelines:`, or a tenant's file with `tenantId:`; the guide has examples"
             document.problems.append(document.problem((), "the file is empty", hint))
         return root
     return None
@@ -236,6 +239,8 @@ class _Reader:
             self._document.unfilled.add(where)
         elif expansion.values:
             self._document.filled[where] = expansion.values
+        if isinstance(expansion.text, SecretText):
+            self._document.secrets[where] = expansion.text
         return expansion.text
 
     @contextmanager

@@ -1,4 +1,7 @@
-"""Environment variables in YAML text: ``${NAME}``, ``${NAME:-default}``, and ``$${`` for a literal ``${``."""
+"""Variables in YAML text: ``${NAME}``, ``${NAME:-default}``, and ``$${`` for a literal ``${``.
+
+A secret, ``${secretRef:key}``, stays as it is: it is got when it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auditflow.errors import did_you_mean
+from auditflow.sinks._secret_sources import VARIABLES
+from auditflow.sinks._secrets import SCHEME, SecretText, is_key
 
 _TOKEN: Final = re.compile(r"\$(?:(?P<escaped>\$\{)|\{(?P<inside>[^}]*)(?P<end>\}?))")
 _INSIDE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{).)*))?", re.DOTALL)
-_SYNTAX_HINT: Final = "write ${NAME} or ${NAME:-default}; for a literal ${ write $${"
+_SYNTAX_HINT: Final = "write ${NAME}, ${NAME:-default} or ${secretRef:key}; for a literal ${ write $${"
+_BY_KEY: Final = "write ${secretRef:key} in a pipeline of that tenant"
 
 
 @dataclass(slots=True)
@@ -19,6 +25,7 @@ class Expansion:
     """A text with its variables filled in."""
 
     text: str
+    """A `SecretText` where it refers to secrets."""
     values: dict[str, str] = field(default_factory=dict)
     """Variables that were filled in, by name. They may be secret."""
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -28,28 +35,45 @@ class Expansion:
 def expand(text: str, environ: Mapping[str, str]) -> Expansion:
     """Fill variables in. As in a shell, a default also stands in for a variable that is set but empty."""
     expansion = Expansion(text)
-
-    def fill(token: re.Match[str]) -> str:
+    pieces = [""]  # texts and keys of secrets by turns
+    end = 0
+    for token in _TOKEN.finditer(text):
+        pieces[-1] += text[end : token.start()]
+        end = token.end()
+        inside = token["inside"] or ""
         if token["escaped"]:
-            return "${"
-        inside = _INSIDE.fullmatch(token["inside"])
-        if inside is None or not token["end"]:
-            expansion.problems.append(("not a variable that follows ${", _SYNTAX_HINT))
-            return ""
-        name, default = inside["name"], inside["default"]
-        if name not in environ and default is None:
-            expansion.problems.append(
-                (f"the environment variable {name} is not set", _unset_hint(name, environ))
-            )
-            return ""
-        value = expansion.values[name] = (
-            environ.get(name, "") if default is None else environ.get(name) or default
-        )
-        return value
-
-    if "${" in text:
-        expansion.text = _TOKEN.sub(fill, text)
+            pieces[-1] += "${"
+        elif token["end"] and inside.startswith(SCHEME):
+            pieces += [_key(inside.removeprefix(SCHEME), expansion), ""]
+        else:
+            pieces[-1] += _value(inside if token["end"] else "", environ, expansion)
+    pieces[-1] += text[end:]
+    expansion.text = SecretText.of(pieces) if len(pieces) > 1 else pieces[0]
     return expansion
+
+
+def _value(inside: str, environ: Mapping[str, str], expansion: Expansion) -> str:
+    variable = _INSIDE.fullmatch(inside)
+    if variable is None:
+        expansion.problems.append(("not a variable that follows ${", _SYNTAX_HINT))
+        return ""
+    name, default = variable["name"], variable["default"]
+    if name.startswith(VARIABLES):
+        expansion.problems.append((f"{name} may hold the secret of a tenant", _BY_KEY))
+        return ""
+    if name not in environ and default is None:
+        expansion.problems.append((f"the environment variable {name} is not set", _unset_hint(name, environ)))
+        return ""
+    value = environ.get(name, "") if default is None else environ.get(name) or default
+    expansion.values[name] = value
+    return value
+
+
+def _key(key: str, expansion: Expansion) -> str:
+    if not is_key(key):
+        message = "the key of a secret may hold letters, digits and underscores only"
+        expansion.problems.append((message, f"write ${{{SCHEME}api_key}}, say"))
+    return key
 
 
 def _unset_hint(name: str, environ: Mapping[str, str]) -> str:

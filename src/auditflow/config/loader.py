@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-
-from pydantic import ValidationError
 
 from auditflow.config.document import Document, Where, read
 from auditflow.config.model import Config, PipelineConfig, Surroundings
+from auditflow.config.validation import validated
 from auditflow.errors import ConfigError, Problem
+from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, discover
-from auditflow.settings import SHORTEST_SECRET, Fault, faults
-
-_PIECE = 6
-"""Letters and digits in a row that a message and a value may not share."""
 
 
 def load(
@@ -35,10 +31,14 @@ def load(
     documents = [read(file, environ, (texts or {}).get(file)) for file in files]
     problems = [problem for document in documents for problem in document.problems]
     catalogue = catalogue or _discovered(documents, problems)
-    parts = [_validated(document, catalogue, problems) for document in documents if document.data is not None]
-    problems += _repeats(documents)
+    parts = [
+        validated(document, Config, Surroundings(catalogue, document.file.parent), problems)
+        for document in documents
+    ]
+    problems += _repeated_sections(documents)
+    problems += repeated_pipelines(documents)
     if problems:
-        raise ConfigError(problems=_in_order(problems, files))
+        raise ConfigError(problems=in_order(problems, files))
     return _joined([part for part in parts if part is not None])
 
 
@@ -62,95 +62,70 @@ def _value(document: Document, where: Where) -> object:
     return value
 
 
-def _validated(document: Document, catalogue: Catalogue, problems: list[Problem]) -> Config | None:
-    try:
-        return Config.model_validate(document.data, context=Surroundings(catalogue, document.file.parent))
-    except ValidationError as error:
-        for fault in faults(error):
-            where = _in_file(document, fault.where)
-            if fault.unknown or not any(place[: len(where)] == where for place in document.unfilled):
-                problems.append(_problem(document, where, fault))
-    return None
+def _repeated_sections(documents: list[Document]) -> Iterator[Problem]:
+    """Find sections that several files give."""
+    sections = [
+        (section, document, (section,))
+        for document in documents
+        for section in (document.data if isinstance(document.data, dict) else ())
+        if section in Config.model_fields and section != "pipelines"
+    ]
+    return _repeats(sections, "given twice,")
 
 
-def _in_file(document: Document, where: Where) -> Where:
-    """Cut what lies below a text or number: the model's names for its alternatives, not the file's."""
-    for length in range(len(where)):
-        if where[:length] in document.values:
-            return where[:length]
-    return where
+def repeated_pipelines(documents: Iterable[Document]) -> Iterator[Problem]:
+    """Find pipelines that share a name."""
+    named = [each for document in documents for each in _named_pipelines(document)]
+    return _repeats(named, "another pipeline has this name,")
 
 
-def _problem(document: Document, where: Where, fault: Fault) -> Problem:
-    message, hint = fault.message, fault.hint
-    for place, values in document.filled.items():
-        if place[: len(where)] == where:
-            message, hint = _without_values(message, hint, values)
-    return document.problem(where, message, hint, at_key=fault.unknown)
-
-
-def _without_values(message: str, hint: str, values: Mapping[str, str]) -> tuple[str, str]:
-    """Name the variable where a text repeats its value or a piece of it: it may be secret."""
-    for name, value in values.items():
-        message, hint = (text.replace(repr(value), f"${{{name}}}") for text in (message, hint))
-        said = _letters(f"{message} {hint}")
-        for form in (_letters(value), _letters(repr(value))):
-            length = min(len(form), _PIECE)
-            pieces = {form[start : start + length] for start in range(len(form) - length + 1)}
-            if length >= SHORTEST_SECRET and any(piece in said for piece in pieces):
-                return f"the value of ${{{name}}} is not accepted here", ""
-    return message, hint
-
-
-def _letters(text: str) -> str:
-    """Leave only what quoting, escaping, trimming and changes of case do not touch."""
-    return re.sub(r"[\W_]+", "", text).casefold()
-
-
-def _repeats(documents: list[Document]) -> Iterator[Problem]:
-    """Find sections that several files give, and pipelines that share a name."""
-    first: dict[object, tuple[Document, Where]] = {}
-    for document in documents:
-        for key, where, what in _unique_things(document):
-            if key not in first:
-                first[key] = (document, where)
-                continue
-            other = first[key][0].problem(first[key][1], "")
-            yield document.problem(
-                where, f"{what} first in {other.file}:{other.line}", "keep one, or rename one of the two"
-            )
-
-
-def _unique_things(document: Document) -> Iterator[tuple[object, Where, str]]:
-    data = document.data if isinstance(document.data, dict) else {}
-    for section in data:
-        if section in Config.model_fields and section != "pipelines":
-            yield section, (section,), "given twice,"
-    pipelines = data.get("pipelines")
+def _named_pipelines(document: Document) -> Iterator[tuple[str, Document, Where]]:
+    pipelines = document.data.get("pipelines") if isinstance(document.data, dict) else None
     for index, pipeline in enumerate(pipelines if isinstance(pipelines, list) else []):
         if isinstance(pipeline, dict) and isinstance(pipeline.get("name"), str | int | float):
             where: Where = ("pipelines", index, "name")
             if where not in document.unfilled:
-                yield ("pipelines", str(pipeline["name"])), where, "another pipeline has this name,"
+                yield str(pipeline["name"]), document, where
+
+
+def _repeats(things: Iterable[tuple[str, Document, Where]], what: str) -> Iterator[Problem]:
+    first: dict[str, tuple[Document, Where]] = {}
+    for thing, document, where in things:
+        if thing not in first:
+            first[thing] = (document, where)
+            continue
+        other = first[thing][0].problem(first[thing][1], "")
+        yield document.problem(
+            where, f"{what} first in {other.file}:{other.line}", "keep one, or rename one of the two"
+        )
 
 
 def _joined(parts: list[Config]) -> Config:
     sections = {name: getattr(part, name) for part in parts for name in part.model_fields_set}
     joined = Config().model_copy(update=sections)
-    pipelines = tuple(_with_defaults(pipeline, joined) for part in parts for pipeline in part.pipelines)
-    return joined.model_copy(update={"pipelines": pipelines})
+    pipelines = [pipeline for part in parts for pipeline in with_defaults(part.pipelines, joined.delivery)]
+    return joined.model_copy(update={"pipelines": tuple(pipelines)})
 
 
-def _with_defaults(pipeline: PipelineConfig, config: Config) -> PipelineConfig:
-    """Give the pipeline with what its own delivery policy leaves out."""
-    own = {name: getattr(pipeline.delivery, name) for name in pipeline.delivery.model_fields_set}
-    return pipeline.model_copy(update={"delivery": config.delivery.model_copy(update=own)})
+def with_defaults(
+    pipelines: Iterable[PipelineConfig], defaults: DeliveryPolicy
+) -> tuple[PipelineConfig, ...]:
+    """Give the pipelines with what their own delivery policies leave out."""
+    return tuple(
+        pipeline.model_copy(update={"delivery": joined_policy(pipeline.delivery, defaults)})
+        for pipeline in pipelines
+    )
 
 
-def _in_order(problems: list[Problem], files: list[Path]) -> list[Problem]:
+def joined_policy(own: DeliveryPolicy, defaults: DeliveryPolicy) -> DeliveryPolicy:
+    """Give a policy with what it leaves out as in `defaults`."""
+    return defaults.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
+
+
+def in_order(problems: Iterable[Problem], files: Sequence[Path]) -> list[Problem]:
     """Sort as a reader meets them; what an alias repeats is said once."""
     order = {str(file): index for index, file in enumerate(files)}
-    once = {(p.file, p.line, p.column, p.message): p for p in reversed(problems)}
+    once = {(p.file, p.line, p.column, p.message): p for p in reversed([*problems])}
     return sorted(once.values(), key=lambda p: (order[p.file], p.line, p.column, _natural(p.path)))
 
 

@@ -10,15 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
+from auditflow.config.tls import TlsConfig
 from auditflow.errors import AuditFlowError
+from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
+from auditflow.ingest.admission import Quota
+from auditflow.ingest.auth.settings import AuthConfig
 from auditflow.ingest.redaction import RedactionConfig
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
-from auditflow.settings import Settings, misfit
+from auditflow.settings import LocatedPath, Settings, misfit
+from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.sinks._base import Properties
+from auditflow.sinks._secrets import Sealed, seal
 from auditflow.units import ByteSize, Duration
 
 PIPELINE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"
@@ -31,16 +38,9 @@ class Surroundings:
     catalogue: Catalogue
     folder: Path
     """Where the file lies: relative paths in it start there."""
+    tenant: str = PLATFORM_TENANT
+    """Whose secrets its pipelines use."""
 
-
-def _located(path: Path, info: ValidationInfo) -> Path:
-    if path.parts[:1] and path.parts[0].startswith("~"):
-        raise misfit("~ is not expanded", "write the whole path, or ${HOME} in place of ~")
-    return info.context.folder / path if isinstance(info.context, Surroundings) else path
-
-
-LocatedPath = Annotated[Path, AfterValidator(_located)]
-"""A path; a relative one starts at the folder of the file that names it."""
 
 Positive = Field(gt=0)
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -67,8 +67,11 @@ class SinkChoice(Settings):
 
     name: str
     """Name of the sink."""
-    properties: Annotated[Properties | dict[str, str], Field(validate_default=True, default_factory=dict)]
-    """The sink's own properties: `auditflow sinks NAME` lists them."""
+    properties: Annotated[
+        Properties | dict[str, str] | SkipJsonSchema[Sealed],
+        Field(validate_default=True, default_factory=dict),
+    ]
+    """The sink's own properties: `auditflow sinks NAME` lists them. Secrets are written ${secretRef:key}."""
 
     @field_validator("name")
     @classmethod
@@ -82,7 +85,8 @@ class SinkChoice(Settings):
     def _checked_by_the_sink(cls, given: Any, info: ValidationInfo) -> Any:
         if not isinstance(info.context, Surroundings) or "name" not in info.data:
             return given
-        return info.context.catalogue.get_sink(info.data["name"]).parse(given)
+        parse = info.context.catalogue.get_sink(info.data["name"]).parse
+        return seal(given, info.context.tenant, parse)
 
 
 class FallbackConfig(SinkChoice):
@@ -175,6 +179,8 @@ class ServerConfig(Settings):
     """Address the sink service listens on; its callers bring sinks' properties of their own."""
     sink_port: Port = 8082
     """Port of the sink service; 0 takes any free one."""
+    tls: TlsConfig | None = None
+    """Certificates, for both ports; without them it is plain HTTP."""
     max_request_bytes: Annotated[ByteSize, Positive] = 16 * 2**20
     """Largest request body, after inflation."""
     max_event_bytes: Annotated[ByteSize, Positive] = 4 * 2**20
@@ -183,6 +189,11 @@ class ServerConfig(Settings):
     """Most events in one request."""
     shutdown_timeout: Duration = 25.0
     """How long requests and deliveries in flight may take to finish when AuditFlow stops."""
+
+    @property
+    def scheme(self) -> str:
+        """What the ports speak: `https` with certificates, else `http`."""
+        return "https" if self.tls else "http"
 
     @field_validator("sink_port")
     @classmethod
@@ -199,11 +210,77 @@ class PluginsConfig(Settings):
     """Folder with the folders `sinks/` and `transformers/`, which hold one module for each plugin."""
 
 
+class TenantsConfig(Settings):
+    """Where the tenants are described."""
+
+    directory: LocatedPath
+    """Folder of the tenants' files, one `*.yaml` or `*.yml` for each; what changes in it counts within five seconds."""
+
+    @field_validator("directory")
+    @classmethod
+    def _there(cls, directory: Path, info: ValidationInfo) -> Path:
+        if isinstance(info.context, Surroundings) and not directory.is_dir():
+            raise misfit("there is no such folder", "create it, or correct the path")
+        return directory
+
+
+class TenantConfig(Settings):
+    """One tenant: whether and how many of its events are accepted, and what happens to them."""
+
+    tenant_id: Annotated[
+        str,
+        Field(
+            pattern=TENANT_PATTERN,
+            alias="tenantId",
+            validation_alias=AliasChoices("tenantId", "tenant-id"),
+        ),
+    ]
+    """Id of the tenant, as in its events."""
+    enabled: bool = True
+    """Whether its events are accepted and its pipelines run."""
+    quota: Quota = Quota()
+    """How many of its events are accepted; without it, all."""
+    delivery: DeliveryPolicy = DeliveryPolicy()
+    """How hard its pipelines try that do not say otherwise; what it leaves out is as in `auditflow.yaml`."""
+    pipelines: tuple[PipelineConfig, ...] = ()
+    """What happens to its events, and to nobody else's."""
+
+    @field_validator("tenant_id", mode="before")
+    @classmethod
+    def _not_reserved(cls, tenant_id: object) -> object:
+        if tenant_id == PLATFORM_TENANT:
+            raise misfit(
+                f"{PLATFORM_TENANT} is the owner of events without a tenant",
+                "write its pipelines at the top of auditflow.yaml",
+            )
+        return tenant_id
+
+
+class SecretsConfig(Settings):
+    """Where the secrets are that sinks' properties refer to; without a place, the environment."""
+
+    directory: LocatedPath | None = None
+    """Folder with a folder for each tenant and a file in it for each secret, as Kubernetes mounts Secrets."""
+    aws_secrets_manager: AwsSecretsManager | None = None
+    """AWS Secrets Manager: one secret for each tenant, which holds a JSON object of keys and texts."""
+
+    @field_validator("aws_secrets_manager")
+    @classmethod
+    def _one_place(cls, given: AwsSecretsManager | None, info: ValidationInfo) -> AwsSecretsManager | None:
+        if given is not None and info.data.get("directory") is not None:
+            raise misfit("given along with directory", "keep one of the two")
+        return given
+
+
 class Config(Settings):
     """The configuration of AuditFlow."""
 
     pipelines: tuple[PipelineConfig, ...] = ()
-    """What happens to events: each pipeline gets every one of them."""
+    """What happens to events: each pipeline gets every one of them; with tenants, those that name no tenant."""
+    tenants: TenantsConfig | None = None
+    """Where the tenants are described; without it, everybody's events are accepted and go to all pipelines."""
+    secrets: SecretsConfig = SecretsConfig()
+    """Where the secrets are that sinks' properties refer to; without it, in the environment."""
     delivery: DeliveryPolicy = DeliveryPolicy()
     """How hard pipelines try that do not say otherwise."""
     redaction: RedactionConfig = RedactionConfig()
@@ -214,6 +291,8 @@ class Config(Settings):
     """How many dead letters are kept, and how long."""
     server: ServerConfig = ServerConfig()
     """Where AuditFlow listens, and how much it takes at once."""
+    auth: AuthConfig | None = None
+    """Who may call. Without it AuditFlow listens on loopback only, and whoever reaches it there may do everything."""
     plugins: PluginsConfig = PluginsConfig()
     """Where plugins of your own lie."""
 

@@ -23,8 +23,9 @@ from auditflow.errors import (
     TooMuchArriving,
 )
 from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
-from auditflow.ingest.decode import Decoded, decode, now_rfc3339
+from auditflow.ingest.decode import Decoded, decode
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.journal import Appended, Batch, Journal
 from auditflow.telemetry import metrics
 
@@ -110,7 +111,7 @@ class Publish:
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the cause
             _log.exception("publish failed")
             answer = call.failure(AuditFlowError())
-        metrics.PUBLISH_REQUESTS.labels(str(answer.status)).inc()
+        metrics.count_request(answer.status)
         await _respond(send, answer, call.correlation_id)
 
     async def _publish(
@@ -121,9 +122,7 @@ class Publish:
         kind = media_type(headers.get(b"content-type", b"").decode("latin-1"))
         body = await read(receive, headers, self.limits.request_bytes, self._arriving)
         raws, single = split(body, kind, self.limits.request_events)
-        decoded = decode(
-            raws, received_at=call.received_at, correlation_id=call.correlation_id, limits=self.limits
-        )
+        decoded = decode(raws, Stamp(call.received_at, call.correlation_id), self.limits)
         if single and decoded.rejected:
             raise decoded.rejected[0].error
         appended = await self._append(decoded.batch) if decoded.batch.events else Appended()
@@ -172,9 +171,9 @@ def _conflict(event_id: str) -> str:
 
 def _count(decoded: Decoded, appended: Appended) -> None:
     duplicates, conflicts = len(appended.duplicates), len(appended.conflicts)
-    metrics.EVENTS.labels("accepted").inc(len(decoded.batch.events) - duplicates - conflicts)
-    metrics.EVENTS.labels("duplicate").inc(duplicates)
-    metrics.EVENTS.labels("rejected").inc(len(decoded.rejected) + conflicts)
+    metrics.count_events("accepted", len(decoded.batch.events) - duplicates - conflicts)
+    metrics.count_events("duplicate", duplicates)
+    metrics.count_events("rejected", len(decoded.rejected) + conflicts)
 
 
 def correlation(header: bytes) -> str:

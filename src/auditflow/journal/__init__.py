@@ -23,9 +23,10 @@ On disk
 Two SQLite files in WAL mode with synchronous=FULL and pages of 4096 bytes; their tables, and every statement
 on them, are in `sql/journal.sql` and `sql/ledger.sql`.
 
-``journal.db``        `block`: one row per block, at most 10,000 events or 4 MiB; payload = events joined by
-                      newlines, zstd; crc32 over header, tenants and payload. A row without payload stands for
-                      lost events. `ids`: 16 bytes per event, joined into large rows; they outlive their block.
+``journal.db``        `block`: one row per block, at most 10,000 events or 4 MiB; payload = the events' times, their
+                      tenants when there are several, and the events joined by newlines, deflated; crc32 over
+                      header, tenants and payload. A row without payload stands for lost events. `ids`: 16 bytes per
+                      event, joined into large rows; they outlive their block.
 ``journal.db-mark``   The next sequence number and the first not evicted, unflushed: what was lost when the file is.
 ``ledger.db``         `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
                       `letter`: dead letters, also while they are delivered anew. `receipt`: what one call of a
@@ -81,8 +82,10 @@ class Batch:
     ids: list[str]
     """Event ids: canonical lower-case UUIDs."""
     tenants: list[str]
-    supplied: list[int] = field(default_factory=list)
+    supplied: Sequence[int] = ()
     """Indexes of the events whose id the client chose: only these can be repeats."""
+    times: Sequence[int] = ()
+    """When each event happened, Unix time in milliseconds; left out, that is when it is appended."""
 
 
 @dataclass(slots=True)
@@ -108,6 +111,10 @@ class Block:
     events: Sequence[bytes]
     damage: str = ""
     """Why the events cannot be read; empty for a sound block, and then `events` has `count` items."""
+    times: Sequence[int] = ()
+    """When each event happened, Unix time in milliseconds."""
+    owners: Sequence[int] = ()
+    """For each event its tenant's place in `tenants`; empty when there is one tenant."""
 
     @property
     def end(self) -> int:

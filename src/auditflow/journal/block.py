@@ -1,32 +1,34 @@
-"""Blocks as rows: events joined by newlines, compressed, guarded by a checksum.
+"""Blocks as rows: times, owners and events, compressed together and guarded by a checksum.
 
-The checksum covers the header too: a damaged sequence number must not pass for a sound one.
+The checksum covers the header too: a damaged sequence number must not pass for a sound one. What compresses is
+ISA-L's raw deflate: for these events it takes two thirds of the time of zstd's level 1, and a sixth more room.
 """
 
 from __future__ import annotations
 
 import struct
 import sys
+from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from zlib import crc32
 
 import msgspec
+from isal import isal_zlib
 
 from auditflow.journal import Block
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 MAX_EVENTS: Final = 10_000
 MAX_BYTES: Final = 4 * 2**20
 """Of the events of one block before compression; a single larger event is a block of its own."""
 
 _HEADER = struct.Struct("<qqqqq")  # the lengths too: or a moved border between two columns would go unnoticed
-_COMPRESSOR = zstd.ZstdCompressor(level=1)  # kept: a new one costs more than a small block
+_BORDER = struct.Struct("<I")
+"""At the beginning of a payload: the length of its deflated columns, behind which are the deflated events."""
+_RAW_DEFLATE: Final = -15
+_TIME, _OWNER = "q", "I"
+"""Types of the columns: 8 bytes of Unix milliseconds, and 4 of the tenant's index, little-endian."""
 _tenants = msgspec.json.Decoder(dict[str, int])
 
 
@@ -65,13 +67,21 @@ def cut(events: Sequence[bytes]) -> Iterator[slice]:
     yield slice(start, len(events))
 
 
-def encode(first: int, events: Sequence[bytes], tenants: Sequence[str], appended_at: int) -> Row:
+def encode(
+    first: int, events: Sequence[bytes], tenants: Sequence[str], times: Sequence[int], appended_at: int
+) -> Row:
     """Make the row of a block. Raises ValueError for an event that is not on one line."""
     raw = b"\n".join(events)
-    if raw.count(b"\n") != len(events) - 1:
+    if b"\n" in b"".join(events):
         raise ValueError("an event must be on one line")
-    payload = _COMPRESSOR.compress(raw, zstd.ZstdCompressor.FLUSH_FRAME)
-    return _row(first, len(events), appended_at, len(raw) - len(events) + 1, dict(Counter(tenants)), payload)
+    counts = Counter(tenants)
+    columns = _packed(_TIME, times)
+    if len(counts) > 1:
+        index = {tenant: i for i, tenant in enumerate(counts)}
+        columns += _packed(_OWNER, [index[tenant] for tenant in tenants])
+    columns = _deflated(columns)  # apart from the text, to which numbers are noise
+    payload = _BORDER.pack(len(columns)) + columns + _deflated(raw)
+    return _row(first, len(events), appended_at, len(raw) - len(events) + 1, counts, payload)
 
 
 def gap(first: int, end: int, at: int) -> Row:
@@ -87,7 +97,7 @@ def decode(row: Row, following: int | None) -> Block | None:
     if row.sound():
         return _decode_sound(row)
     try:
-        first, end, appended_at = int(row.first), int(row.first) + int(row.length), int(row.appended_at)
+        first, end = int(row.first), int(row.first) + int(row.length)
     except (TypeError, ValueError):
         return None
     if end <= first or (following is not None and end > following):
@@ -96,6 +106,7 @@ def decode(row: Row, following: int | None) -> Block | None:
         tenants = _tenants.decode(row.tenants)
     except (msgspec.MsgspecError, TypeError, UnicodeDecodeError):
         tenants = {}
+    appended_at = row.appended_at if type(row.appended_at) is int else 0
     return Block(first, end - first, appended_at, tenants, (), "the block's checksum does not match")
 
 
@@ -104,11 +115,41 @@ def _decode_sound(row: Row) -> Block:
     if not row.payload:
         damage = "the events were lost when the journal was damaged"
         return Block(row.first, row.length, row.appended_at, tenants, (), damage)
-    events = zstd.decompress(row.payload).split(b"\n")
-    return Block(row.first, row.length, row.appended_at, tenants, events)
+    (border,) = _BORDER.unpack_from(row.payload)
+    columns = isal_zlib.decompress(row.payload[_BORDER.size : _BORDER.size + border], _RAW_DEFLATE)
+    raw = isal_zlib.decompress(memoryview(row.payload)[_BORDER.size + border :], _RAW_DEFLATE)
+    times = 8 * row.length
+    return Block(
+        row.first,
+        row.length,
+        row.appended_at,
+        tenants,
+        raw.split(b"\n"),
+        times=_unpacked(_TIME, columns[:times]),
+        owners=_unpacked(_OWNER, columns[times:]),
+    )
 
 
-def _row(first: int, count: int, at: int, size: int, tenants: dict[str, int], payload: bytes) -> Row:  # noqa: PLR0913, PLR0917 - the columns
+def _deflated(raw: bytes) -> bytes:
+    packed: bytes = isal_zlib.compress(raw, 1, wbits=_RAW_DEFLATE)
+    return packed
+
+
+def _packed(kind: str, values: Sequence[int]) -> bytes:
+    column = array(kind, values)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column.tobytes()
+
+
+def _unpacked(kind: str, raw: bytes) -> Sequence[int]:
+    column = array(kind, raw)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column
+
+
+def _row(first: int, count: int, at: int, size: int, tenants: Mapping[str, int], payload: bytes) -> Row:  # noqa: PLR0913, PLR0917 - the columns
     text = msgspec.json.encode(tenants)
     return Row(first, count, at, size, _checksum(first, count, at, size, text, payload), text, payload)
 

@@ -31,32 +31,40 @@ class Known(Protocol):
 
 
 class Group:
-    """The new events of several batches, in order; `first` is the sequence number of the first of them."""
+    """The new events of several batches, in order; `first` is the sequence number of the first of them.
 
-    def __init__(self, first: int, known: Known) -> None:
+    `now` is the time of the events that bring none, Unix time in milliseconds.
+    """
+
+    def __init__(self, first: int, known: Known, now: int) -> None:
         self.events: list[bytes] = []
         self.tenants: list[str] = []
+        self.times: list[int] = []
         self.keys: list[bytes] = []
         self._first = first
         self._known = known
+        self._now = now
         self._supplied: set[bytes] = set()
         self._places: dict[tuple[str, bytes], int] | None = None
 
     def add(self, batch: Batch, keys: Sequence[bytes]) -> Appended:
         """Take what is new of a batch and say what is not. `keys` are its ids as 16 bytes each."""
-        supplied = [keys[index] for index in batch.supplied]
+        all_supplied = len(batch.supplied) == len(keys)
+        supplied = keys if all_supplied else [keys[index] for index in batch.supplied]
+        times = batch.times or [self._now] * len(keys)
         seen = self._known.seen(supplied)
         distinct = set(supplied)
         repeated = len(distinct) < len(supplied) or not self._supplied.isdisjoint(distinct)
         self._supplied |= distinct
         if seen or repeated or self._places is not None:
-            return self._sift(batch, keys, seen)
+            return self._sift(batch, keys, times, seen)
         self.events += batch.events
         self.tenants += batch.tenants
+        self.times += times
         self.keys += keys
         return Appended()
 
-    def _sift(self, batch: Batch, keys: Sequence[bytes], seen: set[bytes]) -> Appended:
+    def _sift(self, batch: Batch, keys: Sequence[bytes], times: Sequence[int], seen: set[bytes]) -> Appended:
         """Look at each event: the way for batches in which some id was seen before."""
         suspects = {
             index: Suspect(keys[index], batch.tenants[index], batch.events[index])
@@ -71,7 +79,7 @@ class Group:
             if verdict is None and index in supplied:
                 verdict = self._verdict(tenant, key, event)
             if verdict is None:
-                self._keep(event, tenant, key)
+                self._keep(event, tenant, key, times[index])
             elif verdict == CONFLICT:
                 appended.conflicts.append(index)
             else:
@@ -85,11 +93,12 @@ class Group:
             return None
         return self._first + place if same_content(self.events[place], event) else CONFLICT
 
-    def _keep(self, event: bytes, tenant: str, key: bytes) -> None:
+    def _keep(self, event: bytes, tenant: str, key: bytes, time: int) -> None:
         self._index()[tenant, key] = len(self.events)
         self.events.append(event)
         self.tenants.append(tenant)
         self.keys.append(key)
+        self.times.append(time)
 
     def _index(self) -> dict[tuple[str, bytes], int]:
         """Give the place of each event by tenant and id; made when first needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Lock
@@ -45,11 +46,11 @@ class MemoryJournal(Journal):
         if self._closed:
             raise JournalUnavailable(path="memory", reason="it has been closed")
         at = int(self._clock() * 1000)
-        group = Group(self._head, self)
+        group = Group(self._head, self, at)
         appended = group.add(batch, split_ids(pack_ids(batch.ids)))
         self._make_room(sum(map(len, group.events)))
         for part in cut(group.events) if group.events else ():
-            self._store(group.keys[part], group.events[part], group.tenants[part], at)
+            self._store(group, part, at)
         return appended
 
     def head(self) -> int:
@@ -123,10 +124,15 @@ class MemoryJournal(Journal):
                 found[index] = sequence if same_content(first, event) else CONFLICT
         return found
 
-    def _store(self, keys: Sequence[bytes], events: list[bytes], tenants: Sequence[str], at: int) -> None:
-        counts = {tenant: tenants.count(tenant) for tenant in set(tenants)}
-        self._blocks.append(Block(self._head, len(events), at, counts, events))
-        for key, tenant, event in zip(keys, tenants, events, strict=True):
+    def _store(self, group: Group, part: slice, at: int) -> None:
+        events, tenants = group.events[part], group.tenants[part]
+        counts = Counter(tenants)
+        places = {tenant: place for place, tenant in enumerate(counts)}
+        owners = [places[tenant] for tenant in tenants] if len(counts) > 1 else []
+        self._blocks.append(
+            Block(self._head, len(events), at, counts, events, times=group.times[part], owners=owners)
+        )
+        for key, tenant, event in zip(group.keys[part], tenants, events, strict=True):
             self._places.setdefault(key, {})[tenant] = self._head, at, event
             self._head += 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
@@ -53,8 +53,7 @@ class SqliteReader(Journal):
         while following is not None and not blocks:
             with self._reading as connection:
                 rows = _fetch(connection, following, max_bytes) if connection else []
-            decoded = [decode(row, after) for row, after in rows]
-            blocks = [block for block in decoded if block is not None and block.end > start]
+            blocks = [block for block in _decoded(rows, start) if block.end > start]
             following = rows[-1][1] if rows else None
         return blocks
 
@@ -170,6 +169,18 @@ def _fetch(connection: apsw.Connection, start: int, max_bytes: int) -> list[tupl
         if not rows:  # the payload cannot be reached; what is known without it is enough to count it
             rows = [_split(values) for values in run(connection, SQL.read_headers, start)]
     return rows
+
+
+def _decoded(rows: Iterable[tuple[Row, int | None]], start: int) -> Iterator[Block]:
+    """Give the blocks; what does not even say where it belongs stands from where its predecessor ends."""
+    end = start
+    for row, following in rows:
+        block = decode(row, following)
+        if block is None and following is not None and following > end:
+            block = Block(end, following - end, 0, {}, (), "the block's header cannot be read")
+        if block is not None:
+            end = block.end
+            yield block
 
 
 def _split(values: Any) -> tuple[Row, int | None]:

@@ -82,8 +82,8 @@ class SqliteJournal(SqliteReader):
         if not batch.events:
             return Appended()
         keys = split_ids(pack_ids(batch.ids))
-        if not len(keys) == len(batch.events) == len(batch.tenants):
-            raise ValueError("a batch has one id and one tenant per event")
+        if not len(keys) == len(batch.events) == len(batch.tenants) == len(batch.times or keys):
+            raise ValueError("a batch has one id, one tenant and, if any, one time per event")
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._commit)
@@ -143,7 +143,7 @@ class SqliteJournal(SqliteReader):
         at = self._now()
         self._window.expire(at)
         with self._writing() as connection:
-            group = Group(self._head, Lookup(connection, self._window, at - self._window.milliseconds))
+            group = Group(self._head, Lookup(connection, self._window, at - self._window.milliseconds), at)
             answers = [group.add(one.batch, one.keys) for one in waiting]
             if group.events:
                 self._write(connection, group, at)
@@ -153,7 +153,8 @@ class SqliteJournal(SqliteReader):
         first = self._head
         rows, ids = [], []
         for part in cut(group.events):
-            rows.append(encode(first + part.start, group.events[part], group.tenants[part], at))
+            columns = group.events[part], group.tenants[part], group.times[part]
+            rows.append(encode(first + part.start, *columns, at))
             ids.append(encode_ids(first + part.start, b"".join(group.keys[part]), at))
         need = sum(_takes(row) for row in rows)
         if self._room < need:

@@ -31,7 +31,7 @@ class Backfill(Errand):
         self._ledger = ledger
         self._tail = tail
         # what the fallback has was taken by condition and sampling already
-        self._decide = replace(decide, condition=None, keeps=None)
+        self._decide = replace(decide, takes=None)
 
     async def _all(self) -> None:
         while owed := await asyncio.to_thread(self._ledger.owed, self._record.pipeline):
@@ -46,7 +46,7 @@ class Backfill(Errand):
         packer = Packer(self._outlet.limits)
         async for decided, accepted_at in self._decided(receipts, book):
             courier.fanout.expect(decided.sequences)
-            for full in packer.add(decided.sequences, decided.originals, decided.events, accepted_at):
+            for full in packer.add(decided, accepted_at):
                 await courier.deliver(full)
         await courier.deliver(packer.take())
         if self._outlet.gate.stopped:

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
 
 from auditflow.errors import did_you_mean
 from auditflow.settings import Settings, misfit
+from auditflow.view import follow
 
 Event = dict[str, Any]
 Test = Callable[[str], bool]
@@ -102,9 +103,17 @@ class Condition(Settings):
     """The comparisons, tried in order until the answer is known."""
 
 
-def compile_condition(condition: Condition) -> Callable[[Event], bool]:
-    """Turn a condition into a function of the decoded event."""
-    rules = [_compile_rule(rule) for rule in condition.rules]
+def reader(path: str) -> Callable[[Event], Any]:
+    """Give a function that follows the path and ends in None where it leads nowhere."""
+    steps = parse_path(path)
+    return lambda event: follow(event, steps)
+
+
+def compile_condition(
+    condition: Condition, reader: Callable[[str], Callable[[Any], Any]] = reader
+) -> Callable[[Any], bool]:
+    """Turn a condition into a function of the decoded event, or of whatever `reader` reads."""
+    rules = [_compile_rule(rule, reader(rule.field)) for rule in condition.rules]
     if not rules:
         return lambda _event: True
     if len(rules) == 1:
@@ -143,13 +152,15 @@ def parse_path(path: str) -> list[str | int]:
     return steps
 
 
-def _compile_rule(rule: Rule) -> Callable[[Event], bool]:
-    read = reader(rule.field)
+def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], bool]:
     if rule.operator == "exists":
         return lambda event: read(event) is not None
     if rule.operator == "notExists":
         return lambda event: read(event) is None
     test = _TESTS[rule.operator](rule.value)
+    compare, bound = _ORDERS.get(rule.operator), _double(rule.value) if isinstance(rule.value, str) else None
+    if compare is not None and bound is not None:
+        return _beyond(read, compare, bound, test)
 
     def holds(event: Event) -> bool:
         value = read(event)
@@ -158,25 +169,18 @@ def _compile_rule(rule: Rule) -> Callable[[Event], bool]:
     return holds
 
 
-def reader(path: str) -> Callable[[Event], Any]:
-    """Give a function that follows the path and ends in None where it leads nowhere."""
-    steps = parse_path(path)
-    if len(steps) == 1:
-        name = str(steps[0])
-        return lambda event: event.get(name)
+def _beyond(
+    read: Callable[[Any], Any], compare: Callable[[Any, Any], bool], bound: float, test: Test
+) -> Callable[[Any], bool]:
+    """Compare numbers without making texts of them."""
 
-    def read(event: Event) -> Any:
-        node: Any = event
-        for step in steps:
-            if isinstance(step, str):
-                node = node.get(step) if isinstance(node, dict) else None
-            else:
-                node = node[step] if isinstance(node, list) and step < len(node) else None
-            if node is None:
-                return None
-        return node
+    def holds(event: Event) -> bool:
+        value = read(event)
+        if type(value) is int or type(value) is float:
+            return compare(float(value), bound)
+        return value is not None and test(value if type(value) is str else _text(value))
 
-    return read
+    return holds
 
 
 def _text(value: Any) -> str:
@@ -250,6 +254,12 @@ def _matches(pattern: str) -> Test:
     return lambda text: fullmatch(text) is not None
 
 
+_ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "gt": comparisons.gt,
+    "gte": comparisons.ge,
+    "lt": comparisons.lt,
+    "lte": comparisons.le,
+}
 _TESTS: Final[dict[str, Callable[[Any], Test]]] = {
     "eq": lambda expected: lambda text: text == expected,
     "neq": lambda expected: lambda text: text != expected,
@@ -260,9 +270,6 @@ _TESTS: Final[dict[str, Callable[[Any], Test]]] = {
     "in": lambda expected: frozenset(expected).__contains__,
     "notIn": lambda expected: lambda text: text not in expected,
     "regex": _matches,
-    "gt": _ordered(comparisons.gt),
-    "gte": _ordered(comparisons.ge),
-    "lt": _ordered(comparisons.lt),
-    "lte": _ordered(comparisons.le),
+    **{name: _ordered(compare) for name, compare in _ORDERS.items()},
     "eqIgnoreCase": _equal_ignoring_case,
 }

@@ -16,7 +16,7 @@ from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.pipelines.pace import Pace
 from auditflow.pipelines.parcel import Parcel
 from auditflow.pipelines.policy import DeliveryPolicy
-from auditflow.sinks._base import BatchLimits, Outcome, Verdict
+from auditflow.sinks._base import BatchLimits, Outcome, Verdict, shared
 
 UNTRIED: Final = Outcome(Verdict.RETRY, "UNTRIED", "the destination was not to be tried at this moment")
 
@@ -110,14 +110,19 @@ class Courier:
         destination, fallback = self._outlet.destination, self._outlet.fallback
         patience = fallback.after if fallback else inf
         try:
-            outcomes = await destination.deliver(parcel.events, self._outlet.gate, patience)
+            outcomes = await destination.deliver(parcel.load, self._outlet.gate, patience)
         except TimeoutError:
             outcomes = [destination.trouble or UNTRIED] * len(parcel)
         else:
             parcel.attempts += 1
-            parcel.held += any(outcome.verdict is Verdict.BLOCKED for outcome in outcomes)
+            parcel.held += _delivered(outcomes) is None and worst(outcomes).verdict is Verdict.BLOCKED
             parcel.first_failed = parcel.first_failed or self._book.now()
-        return await self._fall_back(parcel, outcomes, fallback) if fallback else outcomes
+        if fallback is None:
+            return outcomes
+        if _delivered(outcomes):
+            self._book.aside(None)
+            return outcomes
+        return await self._fall_back(parcel, outcomes, fallback)
 
     async def _fall_back(self, parcel: Parcel, outcomes: list[Outcome], fallback: Fallback) -> list[Outcome]:
         """Let the fallback deliver what has waited long enough, or would be given up."""
@@ -146,6 +151,11 @@ class Courier:
 
     def _settle(self, parcel: Parcel, outcomes: Sequence[Outcome]) -> tuple[Parcel, Outcome | None]:
         """Record what has ended; give what has not, and why."""
+        whole = _delivered(outcomes)
+        if whole and not self.fanout.busy:  # nearly always, so not event by event
+            place = whole.where or self._anywhere
+            self._settled(parcel, [Brought(place, parcel.sequences, self._owed(place))], [], 0)
+            return parcel.only([]), None
         delivered: dict[int, Brought] = {}
         letters: list[Letter] = []
         open_ones: list[int] = []
@@ -163,12 +173,17 @@ class Courier:
                 delivered.setdefault(id(place), brought).sequences.append(parcel.sequences[i])
             else:
                 letters.append(self._book.undeliverable(parcel, i, end))
-        calls, parcel.counted = parcel.attempts - parcel.counted, parcel.attempts
-        repeats = sum(outcomes[i].ambiguous for i in open_ones) if calls else 0
-        self._book.settled(
-            list(delivered.values()), letters, attempts=parcel.attempts, calls=calls, duplicates=repeats
-        )
+        repeats = sum(outcomes[i].ambiguous for i in open_ones)
+        self._settled(parcel, list(delivered.values()), letters, repeats)
         return parcel.only(open_ones), worst([outcomes[i] for i in open_ones]) if open_ones else None
+
+    def _settled(
+        self, parcel: Parcel, delivered: Sequence[Brought], letters: list[Letter], repeats: int
+    ) -> None:
+        calls, parcel.counted = parcel.attempts - parcel.counted, parcel.attempts
+        self._book.settled(
+            delivered, letters, attempts=parcel.attempts, calls=calls, duplicates=repeats if calls else 0
+        )
 
     def _owed(self, place: Mapping[str, Any]) -> bool:
         return bool(self._outlet.fallback and self._outlet.fallback.backfill) and by_fallback(place)
@@ -190,3 +205,9 @@ class Courier:
         if self._book.now() - since > policy.max_age * 1000:
             return replace(outcome, reason=f"gave up after delivery.max-age: {outcome.reason}")
         return None
+
+
+def _delivered(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Give the outcome that all events share when it is that they are delivered."""
+    outcome = shared(outcomes)
+    return outcome if outcome is not None and outcome.verdict is Verdict.DELIVERED else None

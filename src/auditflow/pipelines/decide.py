@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import compress
+from operator import not_
 from typing import Any, Final
 
 import msgspec
 
 from auditflow.event import encode
 from auditflow.foreign import text_of
+from auditflow.pipelines.filter import Takes
 
 TRANSFORM_FAILED: Final = "TRANSFORM_FAILED"
 
-Condition = Callable[[dict[str, Any]], bool]
 Transform = Callable[[dict[str, Any], dict[str, Any]], Any]
 
 
@@ -26,6 +29,8 @@ class Decided:
     """As the journal holds them."""
     events: Sequence[bytes]
     """As the sink gets them; one original may have become several."""
+    times: Sequence[int] = ()
+    """When each event happened, Unix milliseconds; empty where transformers may have changed it."""
     filtered: list[int] = field(default_factory=list)
     failed: list[tuple[int, bytes, str]] = field(default_factory=list)
     """Sequence number, original and reason where a transformer raised."""
@@ -35,21 +40,25 @@ class Decided:
 class Decide:
     """A pipeline's compiled decision. With nothing configured, bytes pass untouched and are not decoded."""
 
-    condition: Condition | None = None
-    keeps: Callable[[str], bool] | None = None
-    """Sampling by event id; None keeps all."""
+    takes: Takes | None = None
+    """Condition and sampling; None takes all."""
     transforms: Sequence[tuple[Transform, dict[str, Any]]] = ()
     """Functions with their properties; identities are left out."""
 
     @property
     def trivial(self) -> bool:
         """Tell whether every event passes as it is."""
-        return self.condition is None and self.keeps is None and not self.transforms
+        return self.takes is None and not self.transforms
 
-    def __call__(self, sequences: Sequence[int], events: Sequence[bytes]) -> Decided:
+    def __call__(
+        self, sequences: Sequence[int], events: Sequence[bytes], times: Sequence[int] = ()
+    ) -> Decided:
         """Decide over events with the given sequence numbers. Never raises for what an event holds."""
         if self.trivial:
-            return Decided(sequences, events, events)
+            return Decided(sequences, events, events, times)
+        if not self.transforms:
+            with suppress(Exception):  # one of them is no event: then each by itself
+                return self._selected(sequences, events, times)
         decided = Decided(kept := [], originals := [], outputs := [])
         for sequence, original in zip(sequences, events, strict=True):
             try:
@@ -64,15 +73,21 @@ class Decide:
             outputs += results
         return decided
 
+    def _selected(self, sequences: Sequence[int], events: Sequence[bytes], times: Sequence[int]) -> Decided:
+        """Decide where nothing is transformed."""
+        taken = list(map(self.takes, events)) if self.takes else []
+        if all(taken):
+            return Decided(sequences, events, events, times)
+        left = list(compress(events, taken))
+        filtered = list(compress(sequences, map(not_, taken)))
+        return Decided(list(compress(sequences, taken)), left, left, list(compress(times, taken)), filtered)
+
     def _outputs(self, original: bytes) -> list[bytes]:
-        event = msgspec.json.decode(original)
-        if self.condition is not None and not self.condition(event):
-            return []
-        if self.keeps is not None and not self.keeps(event["eventId"]):
+        if self.takes is not None and not self.takes(original):
             return []
         if not self.transforms:
             return [original]
-        return [encode(output) for output in self._transformed(event)]
+        return [encode(output) for output in self._transformed(msgspec.json.decode(original))]
 
     def _transformed(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         events = [event]

@@ -16,6 +16,11 @@ class Fanout:
         self._open: dict[int, int] = {}
         self._ends: dict[int, Outcome] = {}
 
+    @property
+    def busy(self) -> bool:
+        """Whether some event has several parts."""
+        return bool(self._open)
+
     def expect(self, sequences: Sequence[int]) -> None:
         """Take note of the parts that are about to be delivered: one item per part."""
         if not isinstance(sequences, range):

@@ -81,13 +81,14 @@ class Intake:
             return []
         sequences = self._record.open_of(range(start, block.end))
         if len(sequences) == block.count:
-            events = block.events
+            events, times = block.events, block.times
         else:
             events = [block.events[sequence - block.first] for sequence in sequences]
+            times = [block.times[sequence - block.first] for sequence in sequences]
         if self._decide.transforms:  # other people's code: not on the event loop
             decided = await in_own_thread(self._decide, sequences, events)
         else:
-            decided = self._decide(sequences, events)
+            decided = self._decide(sequences, events, times)
         self._record.decided(decided)
         self._fanout.expect(decided.sequences)
-        return packer.add(decided.sequences, decided.originals, decided.events, block.appended_at)
+        return packer.add(decided, block.appended_at)

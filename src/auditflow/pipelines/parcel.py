@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, takewhile
+from itertools import accumulate
 
-from auditflow.sinks._base import BatchLimits
+from auditflow.pipelines.decide import Decided
+from auditflow.sinks._base import BatchLimits, TimedEvents
 
 
 @dataclass(slots=True)
@@ -16,6 +18,8 @@ class Parcel:
     sequences: list[int] = field(default_factory=list)
     originals: list[bytes] = field(default_factory=list)
     events: list[bytes] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    """When each event happened, Unix milliseconds; empty where that is not known."""
     accepted_at: list[int] = field(default_factory=list)
     """Unix time, milliseconds, when the journal took the event."""
     weight: int = 0
@@ -32,12 +36,18 @@ class Parcel:
     def __len__(self) -> int:
         return len(self.events)
 
+    @property
+    def load(self) -> Sequence[bytes]:
+        """The events as the sink gets them: with their times, where these are known."""
+        return TimedEvents(self.events, self.times) if self.times else self.events
+
     def only(self, keep: Sequence[int]) -> Parcel:
         """Give the events at these indexes as a parcel with the same history."""
         return Parcel(
             [self.sequences[i] for i in keep],
             [self.originals[i] for i in keep],
             [self.events[i] for i in keep],
+            [self.times[i] for i in keep] if self.times else [],
             [self.accepted_at[i] for i in keep],
             attempts=self.attempts,
             held=self.held,
@@ -53,18 +63,18 @@ class Packer:
         self.limits = limits
         self.parcel = Parcel()
 
-    def add(
-        self, sequences: Sequence[int], originals: Sequence[bytes], events: Sequence[bytes], accepted_at: int
-    ) -> list[Parcel]:
+    def add(self, decided: Decided, accepted_at: int) -> list[Parcel]:
         """Add events and give the parcels that became full; the rest waits in `parcel`."""
+        filled = list(accumulate(map(len, decided.events), initial=0))
         full = []
         start = 0
-        while start < len(events):
-            taken = self._room_for(events, start)
-            if taken == 0:
+        while start < len(decided.events):
+            end = self._fitting(filled, start)
+            if end == start:
                 full.append(self.take())
-            self._put(sequences, originals, events, accepted_at, slice(start, start + taken))
-            start += taken
+            else:
+                self._put(decided, accepted_at, slice(start, end), self._weight(filled, start, end))
+            start = end
         if len(self.parcel) >= self.limits.events:
             full.append(self.take())
         return full
@@ -74,26 +84,23 @@ class Packer:
         parcel, self.parcel = self.parcel, Parcel()
         return parcel
 
-    def _room_for(self, events: Sequence[bytes], start: int) -> int:
-        """Say how many of the events from `start` on fit; an empty parcel takes one of any size."""
-        stop = min(len(events), start + self.limits.events - len(self.parcel))
+    def _fitting(self, filled: Sequence[int], start: int) -> int:
+        """Give the end of the events from `start` on that fit; an empty parcel takes one of any size."""
+        most = min(len(filled) - 1, start + self.limits.events - len(self.parcel))
         room = self.limits.bytes - self.parcel.weight
-        weights = accumulate(len(event) + self.limits.overhead for event in events[start:stop])
-        fitting = sum(1 for _ in takewhile(room.__ge__, weights))
-        return fitting or (0 if self.parcel.events else 1)
+        ends = range(start + 1, most + 1)
+        end = start + bisect_right(ends, room, key=lambda end: self._weight(filled, start, end))
+        return end if end > start or self.parcel.events else start + 1
 
-    def _put(
-        self,
-        sequences: Sequence[int],
-        originals: Sequence[bytes],
-        events: Sequence[bytes],
-        accepted_at: int,
-        part: slice,
-    ) -> None:
+    def _weight(self, filled: Sequence[int], start: int, end: int) -> int:
+        return filled[end] - filled[start] + self.limits.overhead * (end - start)
+
+    def _put(self, decided: Decided, accepted_at: int, part: slice, weight: int) -> None:
         parcel = self.parcel
-        added = events[part]
-        parcel.sequences += sequences[part]
-        parcel.originals += originals[part]
-        parcel.events += added
-        parcel.accepted_at += [accepted_at] * len(added)
-        parcel.weight += sum(map(len, added)) + self.limits.overhead * len(added)
+        events = decided.events[part]
+        parcel.sequences += decided.sequences[part]
+        parcel.originals += decided.originals[part]
+        parcel.events += events
+        parcel.times += decided.times[part]
+        parcel.accepted_at += [accepted_at] * len(events)
+        parcel.weight += weight

@@ -34,7 +34,7 @@ class Replays(Errand):
     ) -> None:
         super().__init__(replace(outlet, fallback=None), record)
         self._ledger = ledger
-        self._decide = replace(decide, condition=None, keeps=None)
+        self._decide = replace(decide, takes=None)
         self._book = LetterBook(record, recorder)
         self._courier = Courier(self._outlet, self._book)
         self._recorder = recorder
@@ -61,7 +61,7 @@ class Replays(Errand):
         self._book.ended_here(decided)
         self._courier.fanout.expect(decided.sequences)
         packer = Packer(self._outlet.limits)
-        full = packer.add(decided.sequences, decided.originals, decided.events, letters[0].replayed_at)
+        full = packer.add(decided, letters[0].replayed_at)
         for parcel in [*full, packer.take()]:
             await self._courier.deliver(parcel)
         if self._outlet.gate.stopped:

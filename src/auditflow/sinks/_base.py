@@ -49,6 +49,21 @@ class Outcome:
 DELIVERED: Final = Outcome(Verdict.DELIVERED)
 
 
+def shared(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Give the outcome that all events share, as those of one request do; None when they differ."""
+    first = outcomes[0] if outcomes else None
+    return first if first is not None and outcomes.count(first) == len(outcomes) else None
+
+
+class TimedEvents(list[bytes]):
+    """Events of which is known when each happened, so that a sink need not read it out of them."""
+
+    def __init__(self, events: Iterable[bytes], times: Sequence[int]) -> None:
+        super().__init__(events)
+        self.times = times
+        """Unix milliseconds, one for each event."""
+
+
 class Properties(Settings):
     """Base of all sink properties: kebab-case in YAML, numbers and booleans also as strings, nothing unknown.
 

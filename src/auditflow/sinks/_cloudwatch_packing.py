@@ -34,8 +34,8 @@ def pack(
     gives the fewest requests that keep the order. An event above `max_bytes` has a request of its own.
     """
     order = sorted(positions, key=times.__getitem__)
-    moments = [times[position] for position in order]
-    filled = list(accumulate((sizes[position] for position in order), initial=0))
+    moments = list(map(times.__getitem__, order))
+    filled = list(accumulate(map(sizes.__getitem__, order), initial=0))
     requests = []
     start = 0
     while start < len(order):

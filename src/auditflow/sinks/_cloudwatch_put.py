@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from auditflow.sinks import _cloudwatch_times as times_of
-from auditflow.sinks._base import Outcome, Verdict
+from auditflow.sinks._base import Outcome, Verdict, shared
 from auditflow.sinks._cloudwatch_client import LogsClient
 from auditflow.sinks._cloudwatch_errors import MISSING, STALE_SEQUENCE, classify
 from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
@@ -29,6 +29,9 @@ class Putter:
     async def put(self, stream: Stream, times: Sequence[int], messages: Sequence[bytes]) -> list[Outcome]:
         """Give one outcome per message; put again at now, once, those whose time the service does not take."""
         outcomes = await self._put_divided(stream, times, messages)
+        whole = shared(outcomes)
+        if whole and whole.verdict is Verdict.DELIVERED:
+            return outcomes
         late = [at for at, outcome in enumerate(outcomes) if outcome.code in OUT_OF_WINDOW]
         if late and self._clamp:
             now = [times_of.now()] * len(late)
@@ -45,6 +48,8 @@ class Putter:
         count = len(messages)
         if isinstance(result, dict):
             delivered = Outcome(Verdict.DELIVERED, where=self._where(stream))
+            if not result:
+                return [delivered] * count
             return [OUT_OF_WINDOW[result[at]] if at in result else delivered for at in range(count)]
         if result.verdict is Verdict.REJECTED and count > 1:
             middle = count // 2

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from auditflow.event_time import event_time
 from auditflow.parts import split
 from auditflow.sinks import _cloudwatch_times as times_of
-from auditflow.sinks._base import Outcome, Verdict
-from auditflow.sinks._cloudwatch_packing import MAX_EVENT_BYTES, OVERHEAD, pack
+from auditflow.sinks._base import Outcome, TimedEvents, Verdict
+from auditflow.sinks._cloudwatch_packing import MAX_BYTES, MAX_EVENT_BYTES, OVERHEAD, pack
 from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
-from auditflow.sinks._cloudwatch_templates import GROUP, STREAM, Template, fields_of
+from auditflow.sinks._cloudwatch_templates import GROUP, STREAM, Places, Template
 
 Stream = tuple[str, str]
 """The names of a log group and of a stream in it."""
@@ -66,22 +68,22 @@ class Shaper:
 
     def __init__(self, properties: CloudWatchProperties) -> None:
         self._properties = properties
-        self._group = Template(properties.log_group, GROUP)
-        self._stream = Template(properties.log_stream, STREAM)
-        self.fixed = self._group.fixed and self._stream.fixed
+        group, stream = Template(properties.log_group, GROUP), Template(properties.log_stream, STREAM)
+        self.fixed = group.fixed and stream.fixed
         """Whether all events go to one stream."""
         self._only: Stream = (properties.log_group, properties.log_stream)
+        self._places = Places(group, stream)
 
     def shape(self, events: Sequence[bytes], now: int) -> Shaped:
         """Work out what is to be sent. `now` in Unix milliseconds."""
-        shaped = Shaped(list(events), self._times(events, now), [len(event) + OVERHEAD for event in events])
+        shaped = Shaped(
+            list(events), list(self._times(events, now)), [len(event) + OVERHEAD for event in events]
+        )
         if self._properties.out_of_window == "dead-letter":
             shaped.refused = dict(_outside(shaped.times, now))
-        oversize = [at for at, event in enumerate(events) if len(event) > MAX_EVENT_BYTES]
-        for at in oversize:
-            if at not in shaped.refused:
-                self._divide(shaped, at)
-        if self.fixed and not shaped.refused and not oversize:
+        if max(shaped.sizes, default=0) > MAX_BYTES:
+            self._divide_all(shaped)
+        if self.fixed and not shaped.refused and not shaped.parts:
             shaped.streams = {self._only: list(range(len(events)))}
         else:
             self._place(shaped, len(events))
@@ -95,18 +97,20 @@ class Shaper:
 
     def stream_of(self, event: bytes) -> Stream:
         """Name the log group and the stream that an event goes to."""
-        if self.fixed:
-            return self._only
-        fields = fields_of(event)
-        return self._group.render(fields), self._stream.render(fields)
+        return self._only if self.fixed else self._places.of(event)
 
-    def _times(self, events: Sequence[bytes], now: int) -> list[int]:
+    def _times(self, events: Sequence[bytes], now: int) -> Sequence[int]:
         if self._properties.timestamp == "delivery":
             return [now] * len(events)
-        times = [times_of.event_time(event, now) for event in events]
-        if self._properties.out_of_window == "dead-letter":
-            return times
-        return [times_of.clamp(moment, now) for moment in times]
+        known = events.times if isinstance(events, TimedEvents) else None
+        times = known or [event_time(event, now) for event in events]
+        return times if self._properties.out_of_window == "dead-letter" else times_of.clamp(times, now)
+
+    def _divide_all(self, shaped: Shaped) -> None:
+        """Divide the events that are too large for one message."""
+        for at, size in enumerate(list(shaped.sizes)):
+            if size > MAX_BYTES and at not in shaped.refused:
+                self._divide(shaped, at)
 
     def _divide(self, shaped: Shaped, at: int) -> None:
         if self._properties.oversize == "dead-letter":
@@ -123,16 +127,17 @@ class Shaper:
         shaped.sizes += [len(part) + OVERHEAD for part in parts]
 
     def _place(self, shaped: Shaped, count: int) -> None:
-        for at in range(count):
+        streams: defaultdict[Stream, list[int]] = defaultdict(list)
+        for at, event in enumerate(shaped.messages[:count]):
             if at in shaped.refused:
                 continue
-            stream = self.stream_of(shaped.messages[at])
-            positions = shaped.streams.setdefault(stream, [])
+            stream = self.stream_of(event)
             if at in shaped.parts:
-                positions.extend(shaped.parts[at])
+                streams[stream].extend(shaped.parts[at])
                 shaped.divided.add(stream)
             else:
-                positions.append(at)
+                streams[stream].append(at)
+        shaped.streams = dict(streams)
 
 
 def _outside(times: Sequence[int], now: int) -> Iterator[tuple[int, Outcome]]:

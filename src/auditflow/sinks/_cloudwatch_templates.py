@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, NoReturn
 import msgspec
 
 from auditflow.settings import misfit
+from auditflow.view import REFUSED, View
 
 LONGEST: Final = 512
 """Characters of a name (CreateLogGroup and CreateLogStream API references)."""
@@ -80,20 +81,21 @@ class Template:
         self.text = text
         self._kind = kind
         self._texts = parts[::2]
-        self._fields = [_field(part, kind) for part in parts[1::2]]
-        self._name = lru_cache(KEPT)(self._named)
+        self.fields = [_field(part, kind) for part in parts[1::2]]
+        self._name = lru_cache(KEPT)(self.name)
         self._check()
 
     @property
     def fixed(self) -> bool:
         """Whether the name is the same for every event, so that events need not be read."""
-        return not self._fields
+        return not self.fields
 
     def render(self, fields: Fields) -> str:
         """Give the name for an event."""
-        return self._name(*[_value(fields, field) for field in self._fields])
+        return self._name(*[_value(fields, field) for field in self.fields])
 
-    def _named(self, *values: str) -> str:
+    def name(self, *values: str) -> str:
+        """Give the name that these values of the fields make."""
         clean = [self._kind.unclean.sub("_", value) for value in values]
         name = self._texts[0] + "".join(
             value + text for value, text in zip(clean, self._texts[1:], strict=True)
@@ -106,7 +108,7 @@ class Template:
 
     def _check(self) -> None:
         fixed = "".join(self._texts)
-        longest = LONGEST_TEXT if self._fields else LONGEST
+        longest = LONGEST_TEXT if self.fields else LONGEST
         if not self.text:
             raise misfit("expected a name, not an empty text")
         if "{{" in fixed or "}}" in fixed:
@@ -121,11 +123,36 @@ class Template:
 
     def _check_prefix(self) -> None:
         prefix = self._texts[0]
-        if prefix.startswith("aws/") or (self._fields and prefix in {"a", "aw", "aws"}):
+        if prefix.startswith("aws/") or (self.fields and prefix in {"a", "aw", "aws"}):
             raise misfit("names that begin with aws/ are reserved by AWS", "/aws/ is free")
         if not prefix:
             hint = f"begin with fixed text, which no event can change: {self._kind.example}"
             raise misfit("events alone would decide over the log group", hint)
+
+
+class Places:
+    """Gives the names of log group and stream that an event goes to."""
+
+    def __init__(self, group: Template, stream: Template) -> None:
+        self._group, self._stream = group, stream
+        fields = (*group.fields, *stream.fields)
+        view = View([field.path for field in fields], leaf=str)
+        self._decode = view.decode
+        self._read = [(view.reader(field.path), field.default) for field in fields]
+        self._named = lru_cache(KEPT)(self._of_values)
+
+    def of(self, event: bytes) -> tuple[str, str]:
+        """Read the event's fields: texts, as a rule; whatever else they are, the templates know what to make of it."""
+        try:
+            fields = self._decode(event)
+        except REFUSED:
+            whole = fields_of(event)
+            return self._group.render(whole), self._stream.render(whole)
+        return self._named(*[read(fields) or default for read, default in self._read])
+
+    def _of_values(self, *values: str) -> tuple[str, str]:
+        first = len(self._group.fields)
+        return self._group.name(*values[:first]), self._stream.name(*values[first:])
 
 
 _TAKEN: Final = {

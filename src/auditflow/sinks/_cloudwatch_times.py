@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from datetime import datetime
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Final
-
-import msgspec
 
 OLDEST: Final = 14 * 24 * 3600 * 1000
 """Milliseconds before now that the service still takes (PutLogEvents API reference)."""
@@ -19,69 +14,14 @@ MARGIN: Final = 60 * 1000
 """Milliseconds kept from both edges: this machine's clock and the service's differ, and a request travels."""
 
 
-class _Times(msgspec.Struct, gc=False, rename="camel"):
-    event_time: str | None = None
-    timestamp: str | None = None
-
-
-_decode = msgspec.json.Decoder(_Times).decode
-_rfc3339 = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):([0-5]\d|60)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
-).fullmatch
-
-
 def now() -> int:
     """Give Unix time in milliseconds."""
     return time.time_ns() // 1_000_000
 
 
-def event_time(event: bytes, now: int) -> int:
-    """Give an event's own time in Unix milliseconds: `eventTime`, else `timestamp`, else `now`.
-
-    A field that is not an RFC 3339 date-time counts as absent.
-    """
-    for text in _candidates(event):
-        try:
-            return epoch_ms(text)
-        except ValueError:
-            continue
-    return now
-
-
-def clamp(moment: int, now: int) -> int:
-    """Replace a moment that the service would refuse by `now`. All in Unix milliseconds."""
-    return moment if now - OLDEST + MARGIN <= moment <= now + NEWEST - MARGIN else now
-
-
-def epoch_ms(text: str) -> int:
-    """Turn an RFC 3339 date-time into Unix milliseconds, finer digits cut off; ValueError when it is none."""
-    match = _rfc3339(text)
-    if match is None:
-        raise ValueError(text)
-    day, minute, second, fraction, zone = match.groups()
-    millis = int(f"{fraction}00"[:3]) if fraction else 0
-    return _minute(day, minute, zone) + int(second) * 1000 + millis
-
-
-@lru_cache(maxsize=4096)
-def _minute(day: str, minute: str, zone: str) -> int:
-    """Give the start of a minute. Cached: events of one batch share few, and a datetime costs more than the rest."""
-    return int(datetime.fromisoformat(f"{day}T{minute}{zone.upper()}").timestamp()) * 1000
-
-
-def _candidates(event: bytes) -> tuple[str, ...]:
-    try:
-        times = _decode(event)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _odd_candidates(event)
-    return tuple(value for value in (times.event_time, times.timestamp) if value)
-
-
-def _odd_candidates(event: bytes) -> tuple[str, ...]:
-    """Look at the two one by one: one of them may be no string, or the event hold half a surrogate pair."""
-    try:
-        fields = json.loads(event)
-    except (ValueError, RecursionError):
-        return ()
-    values = [fields.get("eventTime"), fields.get("timestamp")] if isinstance(fields, dict) else []
-    return tuple(value for value in values if isinstance(value, str))
+def clamp(times: Sequence[int], now: int) -> Sequence[int]:
+    """Replace the moments that the service would refuse by `now`. All in Unix milliseconds."""
+    oldest, newest = now - OLDEST + MARGIN, now + NEWEST - MARGIN
+    if not times or (min(times) >= oldest and max(times) <= newest):
+        return times
+    return [moment if oldest <= moment <= newest else now for moment in times]

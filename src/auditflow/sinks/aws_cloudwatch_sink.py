@@ -109,8 +109,9 @@ class CloudWatchSink(Sink[CloudWatchProperties]):
         return answers
 
     async def _put(self, stream: Stream, shaped: Shaped, request: Sequence[int]) -> list[Outcome]:
-        times = [shaped.times[at] for at in request]
-        return await self._putter.put(stream, times, [shaped.messages[at] for at in request])
+        times = list(map(shaped.times.__getitem__, request))
+        messages = list(map(shaped.messages.__getitem__, request))
+        return await self._putter.put(stream, times, messages)
 
     def _place(self) -> Place:
         return self._client.place(self.properties.log_group, self.properties.log_stream)

@@ -5,6 +5,8 @@ Per-pipeline figures are not counted a second time here: `auditflow.api.metrics`
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter
 
 REGISTRY = CollectorRegistry()
@@ -18,7 +20,29 @@ EVENTS = Counter(
     ["outcome"],
     registry=REGISTRY,
 )
+REFUSED = Counter(
+    "auditflow_refused_calls",
+    "Calls refused for want of a right to make them.",
+    ["reason"],
+    registry=REGISTRY,
+)
 
 for _outcome in ("accepted", "duplicate", "rejected"):
     EVENTS.labels(_outcome)  # a counter that is 0 is there to be seen
 PUBLISH_REQUESTS.labels("200")
+for _reason in ("missing", "key", "token", "expired", "claims", "gateway", "scope"):
+    REFUSED.labels(_reason)
+
+_events = cache(EVENTS.labels)
+_requests = cache(PUBLISH_REQUESTS.labels)
+
+
+def count_events(outcome: str, count: int) -> None:
+    """Count events of publish calls: accepted, duplicate or rejected. Looking up a label costs more than counting."""
+    if count:
+        _events(outcome).inc(count)
+
+
+def count_request(status: int) -> None:
+    """Count a publish call by the status of its answer."""
+    _requests(str(status)).inc()

@@ -37,7 +37,7 @@ def test_requests_and_totals_are_shown(http, logs, stream, clock):
         assert (summary["events"], summary["stored"], summary["bytes"]) == (1, 1, 30)
         assert summary["operations"] == {"CreateLogGroup": 1, "CreateLogStream": 1, "PutLogEvents": 1}
         assert summary["outcomes"]["PutLogEvents ok"] == 1
-        assert summary["groups"][0]["group"] == "/audit"
+    assert summary["groups"][0]["group"] == "/audit"
 
 
 def test_events_are_read_back(http, logs, stream, clock):

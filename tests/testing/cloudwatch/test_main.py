@@ -1,4 +1,5 @@
 import signal
+import ssl
 import subprocess
 import sys
 
@@ -28,6 +29,12 @@ def test_the_server_runs_alone_says_its_url_and_ends_on_request(start):
     assert httpx2.get(f"{url}/_counts").json()["requests"] == 0
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+
+
+def test_it_serves_https_with_a_certificate_that_it_makes(start, tmp_path):
+    _, url = start("--tls", str(tmp_path))
+    trusted = ssl.create_default_context(cafile=tmp_path / "cert.pem")
+    assert httpx2.get(f"{url}/_counts", verify=trusted).json()["requests"] == 0
 
 
 def test_a_taken_port_is_explained(start, cloud):

@@ -1,3 +1,4 @@
+import contextlib
 import threading
 
 import pytest
@@ -64,6 +65,18 @@ def test_counting_counts_and_keeps_nothing(clock, connect):
             "/a",
         )
         assert cloud.events("/a") == []
+
+
+def test_the_totals_tell_how_well_requests_were_filled(cloud, logs, stream, clock):
+    assert cloud.counts()["events_per_request"] == {"smallest": 0, "median": 0, "singles": 0}
+    for size in (1, 5, 3, 1, 8):
+        logs.put_log_events(**stream, logEvents=[{"timestamp": clock.ms, "message": "m"}] * size)
+    cloud.fault("throttle", operation="PutLogEvents", times=1)
+    with contextlib.suppress(logs.exceptions.ClientError):
+        logs.put_log_events(**stream, logEvents=[{"timestamp": clock.ms, "message": "m"}] * 2)
+    filled = cloud.counts()["events_per_request"]
+    assert (filled["smallest"], filled["singles"]) == (1, 2)
+    assert filled["median"] in {2, 3}
 
 
 def test_many_clients_at_once_lose_nothing(cloud, connect, stream, clock):

@@ -4,6 +4,8 @@
 {{- $values := index $root.Values .role -}}
 {{- $name := include "auditflow.name" $root -}}
 {{- $delivery := eq .role "delivery" -}}
+{{- $tls := not (empty (dig "server" "tls" false $root.Values.config)) -}}
+{{- $probe := $tls | ternary "port: http, scheme: HTTPS" "port: http" -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -73,10 +75,11 @@ spec:
             - python
             - -c
             - |
-              import time, urllib.request
+              import ssl, time, urllib.request
+              unchecked = ssl._create_unverified_context() # whether it lives is all that is asked
               while True:
                   try:
-                      urllib.request.urlopen("http://{{ $name }}-ingest:8080/live", timeout=2)
+                      urllib.request.urlopen("{{ $tls | ternary "https" "http" }}://{{ $name }}-ingest:8080/live", timeout=2, context=unchecked)
                       break
                   except OSError:
                       time.sleep(1)
@@ -111,15 +114,15 @@ spec:
             - name: http
               containerPort: {{ .port }}
           startupProbe: # a damaged journal of many gigabytes is mended first
-            httpGet: {path: /live, port: http}
+            httpGet: {path: /live, {{ $probe }}}
             periodSeconds: 2
             failureThreshold: 300
           livenessProbe:
-            httpGet: {path: /live, port: http}
+            httpGet: {path: /live, {{ $probe }}}
             timeoutSeconds: 5
             failureThreshold: 6
           readinessProbe:
-            httpGet: {path: /ready, port: http}
+            httpGet: {path: /ready, {{ $probe }}}
             periodSeconds: 5
             timeoutSeconds: 5
           securityContext:

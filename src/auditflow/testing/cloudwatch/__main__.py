@@ -6,8 +6,10 @@ import argparse
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from auditflow.errors import AddressInUse, AuditFlowError
+from auditflow.testing.cloudwatch import certificate
 from auditflow.testing.cloudwatch.server import StrictCloudWatch
 
 
@@ -15,10 +17,23 @@ def main() -> int:
     """Serve until SIGTERM or SIGINT; print the URL when ready."""
     parser = argparse.ArgumentParser(prog="python -m auditflow.testing.cloudwatch", description=__doc__)
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (default: a free one)")
+    parser.add_argument(
+        "--tls",
+        type=Path,
+        metavar="FOLDER",
+        help="serve HTTPS with FOLDER/cert.pem, made when it is not there",
+    )
     parser.add_argument("--tls-cert", help="PEM file of the certificate; serves HTTPS")
     parser.add_argument("--tls-key", help="PEM file of its private key")
     parser.add_argument("--counting", action="store_true", help="count events and keep none")
     options = parser.parse_args()
+    if options.tls:
+        try:
+            options.tls_cert, options.tls_key = certificate.in_folder(options.tls)
+        except ImportError:
+            parser.error(
+                "to make a certificate, --tls needs the package cryptography: pip install cryptography"
+            )
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())

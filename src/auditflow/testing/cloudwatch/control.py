@@ -46,7 +46,7 @@ def _requests(cloud: StrictCloudWatch, query: Mapping[str, str], _: Any) -> Any:
 
 
 def _counts(cloud: StrictCloudWatch, _: Mapping[str, str], __: Any) -> Any:
-    return cloud.summary()
+    return cloud.counts()
 
 
 def _faults(cloud: StrictCloudWatch, _: Mapping[str, str], __: Any) -> Any:

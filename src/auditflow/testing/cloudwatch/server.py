@@ -178,8 +178,13 @@ class StrictCloudWatch:
         with self._service.changed:
             return self._service.traffic.operations[operation]
 
+    def counts(self) -> dict[str, Any]:
+        """Give totals: requests, operations, outcomes, events, stored, bytes, wire_bytes, events_per_request."""
+        with self._service.changed:
+            return self._service.traffic.summary()
+
     def summary(self) -> dict[str, Any]:
-        """Give totals: requests, operations, outcomes, events, stored, bytes, wire_bytes, groups."""
+        """Give the totals, and `groups`: how many events are stored in each stream."""
         with self._service.changed:
             traffic = self._service.traffic
             groups = [

@@ -48,6 +48,8 @@ class Traffic:
     outcomes: Counter[str] = field(default_factory=Counter)
     stored: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     """By account, region, group and stream."""
+    sizes: Counter[int] = field(default_factory=Counter)
+    """How many PutLogEvents were answered with success, by the number of their events."""
     events: int = 0
     bytes: int = 0
     wire_bytes: int = 0
@@ -58,6 +60,8 @@ class Traffic:
         self.operations[request.operation] += 1
         self.outcomes[f"{request.operation} {request.outcome}"] += 1
         self.stored[request.account, request.region, request.group, request.stream] += request.stored
+        if request.events and request.outcome == "ok":
+            self.sizes[request.events] += 1
         self.events += request.events
         self.bytes += request.bytes
         self.wire_bytes += request.wire_bytes
@@ -72,4 +76,12 @@ class Traffic:
             "stored": self.stored.total(),
             "bytes": self.bytes,
             "wire_bytes": self.wire_bytes,
+            "events_per_request": self._events_per_request(),
         }
+
+    def _events_per_request(self) -> dict[str, int]:
+        """Tell how well requests were filled: the smallest, the median, and how many held a single event."""
+        ordered = sorted(self.sizes)
+        half, total = 0, self.sizes.total()
+        middle = next((size for size in ordered if (half := half + self.sizes[size]) * 2 >= total), 0)
+        return {"smallest": min(ordered, default=0), "median": middle, "singles": self.sizes[1]}

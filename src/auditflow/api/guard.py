@@ -1,0 +1,79 @@
+"""In front of everything that a server serves: who calls, and whether it may.
+
+Handlers find the caller in ``request.state.principal`` (``scope["state"]["principal"]`` in plain ASGI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+
+from fastapi import Request
+
+from auditflow.api import problems
+from auditflow.errors import Forbidden, TokensUncheckable, Unauthorized
+from auditflow.ingest.auth import ANYONE, Authenticator
+from auditflow.ingest.auth.settings import ScopesConfig
+from auditflow.ingest.publish import PATHS, RETRY_AFTER_SECONDS
+
+App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
+Rights = Callable[[ScopesConfig, str, str], str]
+"""Gives the scope that a call needs, by the names of the scopes, its method and its path."""
+
+OPEN: Final = frozenset({"/live", "/ready", "/health", "/info"})
+"""Whoever watches over the process has no key."""
+
+
+def operating_rights(scopes: ScopesConfig, method: str, path: str) -> str:
+    """Say what a call on the port for publishing needs. What is not known to only read needs the right to operate."""
+    if path in PATHS:
+        return scopes.publish
+    if method in {"GET", "HEAD"} and not path.startswith("/actuator"):
+        return scopes.read
+    return scopes.operate
+
+
+def sink_service_rights(scopes: ScopesConfig, method: str, path: str) -> str:
+    """Say what a call on the port of the sink service needs: it does whatever its caller says."""
+    del method, path
+    return scopes.operate
+
+
+class Guard:
+    """ASGI app that lets through who may; without an authenticator, anyone."""
+
+    def __init__(self, app: App, authenticator: Authenticator | None, rights: Rights) -> None:
+        self._app = app
+        self._authenticator = authenticator
+        self._rights = rights
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
+        """Serve one request."""
+        principal = ANYONE
+        if self._authenticator is not None and scope["type"] == "http" and scope["path"] not in OPEN:
+            needed = self._rights(self._authenticator.scopes, scope["method"], scope["path"])
+            peer = scope["client"][0] if scope.get("client") else ""
+            try:
+                principal = await self._authenticator.admit(dict(scope["headers"]), peer, needed)
+            except (Unauthorized, Forbidden) as error:
+                await _refuse(scope, receive, send, error, {"WWW-Authenticate": error.challenge})
+                return
+            except TokensUncheckable as error:
+                await _refuse(scope, receive, send, error, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+                return
+        scope.setdefault("state", {})["principal"] = principal
+        await self._app(scope, receive, send)
+
+
+async def _refuse(
+    scope: MutableMapping[str, Any],
+    receive: Any,
+    send: Any,
+    error: Unauthorized | Forbidden | TokensUncheckable,
+    headers: dict[str, str],
+) -> None:
+    more = (
+        {} if scope["path"] in PATHS else {"hint": error.hint}
+    )  # publishers have a contract of four members
+    answer = problems.problem(Request(scope), error.status, error.code, str(error), headers, **more)
+    await answer(scope, receive, send)
