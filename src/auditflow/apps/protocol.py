@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -30,22 +30,26 @@ App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    _whole: Whole | None = None
+    """A small publish call that has not arrived whole yet."""
+
     def on_headers_complete(self) -> None:
         """Wait for the body of a small publish call; everything else goes uvicorn's way."""
         if not self._is_small_publish():
             super().on_headers_complete()
             return
         path = _PATHS[self.url]
-        self.scope |= {"method": "POST", "path": path, "raw_path": self.url, "query_string": b""}  # type: ignore[typeddict-item]
+        self.scope |= {"method": "POST", "path": path, "raw_path": self.url, "query_string": b""}
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        self.cycle = Whole(self, self.scope, keep_alive=keep_alive)  # type: ignore[arg-type, assignment]
+        self._whole = Whole(self, cast(MutableMapping[str, Any], self.scope), keep_alive=keep_alive)
+        self.cycle = self._whole  # type: ignore[assignment] # it has what uvicorn uses of its own
 
     def on_message_complete(self) -> None:
         """Begin with a call that is whole now."""
         super().on_message_complete()
-        if isinstance(self.cycle, Whole) and not self.cycle.begun:
-            self.cycle.begun = True
-            self._start_asgi_task(self.cycle, self.app)
+        if self._whole is not None:
+            self._start_asgi_task(self._whole, self.app)  # type: ignore[arg-type] # see above
+            self._whole = None
 
     def _is_small_publish(self) -> bool:
         if self.url not in _PATHS or self.parser.get_method() != b"POST" or self.expect_100_continue:
@@ -65,13 +69,12 @@ class Whole:
         "_protocol",
         "_scope",
         "_start",
-        "begun",
         "body",
         "disconnected",
         "keep_alive",
         "more_body",
         "response_complete",
-    )  # fmt: skip
+    )
 
     def __init__(
         self, protocol: HttpToolsProtocol, scope: MutableMapping[str, Any], *, keep_alive: bool
@@ -80,7 +83,7 @@ class Whole:
         self._scope = scope
         self._start: MutableMapping[str, Any] = {}
         self.body = bytearray()
-        self.begun = self.disconnected = self.response_complete = False
+        self.disconnected = self.response_complete = False
         self.more_body = True
         self.keep_alive = keep_alive
 
