@@ -64,8 +64,8 @@ class Call:
             headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, TenantRefused):
-            limited = isinstance(error, TenantRateLimited)
-            headers = [(b"retry-after", str(error.retry_after).encode())] if limited else []
+            wait = _comes_back(error)
+            headers = [(b"retry-after", str(wait).encode())] if wait else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
             # the message names sizes and paths of the server: its log is the place for them
@@ -181,7 +181,7 @@ def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
 
 
 def _comes_back(refusal: TenantRefused) -> int:
-    """Give a key by which that refusal comes last that is worth waiting for, the longest of several."""
+    """Give the seconds after which the quota allows it; 0 where waiting does not help."""
     return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 
