@@ -86,9 +86,9 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
     @app.get(
         "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
     )
-    def read_status() -> dict[str, Any]:
+    def read_status(tenant: str | None = None) -> dict[str, Any]:
         return {
-            "pipelines": status.pipelines(),
+            "pipelines": status.pipelines(tenant),
             "journal": status.journal(),
             "configuration": operating.configuration(),
             "tenants": status.tenants(),

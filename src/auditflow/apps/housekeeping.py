@@ -42,7 +42,7 @@ class Housekeeping:
             except JournalUnavailable as error:
                 _log.error("old receipts and dead letters stay: %s", error.explained())
             else:
-                for pipeline in (each.name for each in config.pipelines if each.enabled):
+                for pipeline in extents.keys() | self._told.keys():
                     self._judge(pipeline, *extents.get(pipeline, (0, 0)), config)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -72,6 +72,8 @@ class Housekeeping:
         if warning and warning != self._told.get(pipeline):
             _log.warning("%s: %s", pipeline, warning)
         self._told[pipeline] = warning
+        if not letters:
+            del self._told[pipeline]
         self._tell(pipeline, full, warning)
 
 
