@@ -14,7 +14,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from auditflow.api.tenancy import Caller, Calling
 from auditflow.api.times import rfc3339
 from auditflow.errors import InvalidRequest
-from auditflow.event import encode, owner_and_id
+from auditflow.event import encode, is_own, owner_and_id
 from auditflow.ingest.examine import examine
 from auditflow.journal import Ledger, Letter, LetterGroup, Selection
 from auditflow.journal.commands import Commands
@@ -160,9 +160,13 @@ def _edited(letter: Letter, event: dict[str, Any]) -> str:
     if owner_and_id(written) != (letter.tenant, letter.event_id):
         raise HTTPException(400, f"event: eventId has to stay {letter.event_id}, and tenantId as it was")
     try:
-        examine(written, max_bytes=sys.maxsize)
+        headers = [examine(each, max_bytes=sys.maxsize) for each in (written, letter.event)]
     except InvalidRequest as error:
         raise HTTPException(400, f"event: {error}") from None
+    if any(map(is_own, headers)):
+        raise HTTPException(
+            403, "event: what AuditFlow says of itself can be delivered as it is, and not edited"
+        )
     return written.decode()
 
 
