@@ -15,6 +15,12 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 PLATFORM_TENANT: Final = "_platform"
 """Owner of the events that name no tenant."""
 
+OWN_SOURCE: Final = "auditflow"
+"""`sourceSystem` of the events that tell what was done to AuditFlow itself."""
+
+OWN_TYPES: Final = "auditflow."
+"""What their `eventType` begins with. Nobody else may publish such events."""
+
 NO_TENANT: Final = ("", "-")
 """What a `tenantId` may say, besides null, when there is none."""
 
@@ -48,6 +54,11 @@ class Header(msgspec.Struct, gc=False, rename="camel"):
     tenant_id: str | UnsetType | None = UNSET
     geolocation: Geolocation | UnsetType | None = UNSET
     extra: Raw | UnsetType = UNSET
+
+
+def is_own(header: Header) -> bool:
+    """Tell whether this is an event that AuditFlow alone may make."""
+    return header.source_system == OWN_SOURCE and header.event_type.startswith(OWN_TYPES)
 
 
 class _Names(msgspec.Struct, gc=False, rename="camel"):

@@ -10,6 +10,7 @@ from uuid import uuid4
 from fastapi import APIRouter, HTTPException
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from auditflow.api.tenancy import Calling
 from auditflow.api.times import rfc3339
 from auditflow.api.where import Where
 from auditflow.config import Running
@@ -44,7 +45,8 @@ def router(journal: Journal, where: Where, commands: Commands) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", tags=["operate"])
 
     @routes.post("/replay", summary="Deliver to a pipeline, once more, what the journal retains of a time")
-    async def replay(order: Replay) -> dict[str, Any]:
+    async def replay(order: Replay, caller: Calling) -> dict[str, Any]:
+        caller.check(order.pipeline)
         since, until = _milliseconds(order)
         running = await asyncio.to_thread(_pipeline, where, order.pipeline)
         stretch = journal.between(since, until)
@@ -55,7 +57,7 @@ def router(journal: Journal, where: Where, commands: Commands) -> APIRouter:
         if order.dry_run:
             return answer | await asyncio.to_thread(_counted, journal, stretch, running, events)
         asked = str(uuid4())
-        values = {"pipeline": order.pipeline, "since": since, "until": until, "asked": asked}
+        values = {"pipeline": order.pipeline, "since": since, "until": until, "asked": asked, "by": caller.by}
         return answer | await commands.ask("deliver-again", **values)
 
     return routes

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, HTTPException, Query
 
 from auditflow.api.identity import identity
+from auditflow.api.tenancy import Calling
 from auditflow.api.times import rfc3339
 from auditflow.config import Running
 from auditflow.event import TENANT_PATTERN, UUID_PATTERN, owner_and_id
@@ -144,11 +145,12 @@ def router(where: Where) -> APIRouter:
     @routes.get("/{event_id}", summary="Where an event is: its number, and its state in every pipeline")
     def read_event(
         event_id: str,
+        caller: Calling,
         tenant: Annotated[str | None, Query(pattern=TENANT_PATTERN + "|^_platform$")] = None,
     ) -> State:
         if not re.fullmatch(UUID_PATTERN, event_id):
             raise HTTPException(400, "eventId: expected a UUID, as publishing answers it")
-        found = where.find(event_id.lower(), tenant)
+        found = where.find(event_id.lower(), caller.own(tenant))
         if found is None:
             raise HTTPException(
                 404, f"No event {event_id} is known; journal.dedup-window says how long ids are kept"

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
 from auditflow.apps.data_directory import DataDirectory
@@ -14,15 +15,15 @@ from auditflow.apps.destinations import Destinations
 from auditflow.apps.housekeeping import Housekeeping
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator import Operator
+from auditflow.apps.own_audit import AuditedCommands, authenticating
 from auditflow.apps.reload import Change, Reload
 from auditflow.apps.secrets import secret_source
 from auditflow.apps.server import Server
 from auditflow.apps.tenants import tenant_folder, terms, watch
 from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
 from auditflow.config import Config, Running, SinkChoice, running
-from auditflow.ingest.auth import authenticator_of
+from auditflow.ingest.own_audit import ITSELF
 from auditflow.journal import Account, Journal, Ledger
-from auditflow.journal.commands import Commands
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
 from auditflow.pipelines.destination import Destination
@@ -51,7 +52,7 @@ async def run(
     enabled = running(config, folder.tenants if folder else None)
     register(ledger, journal, enabled)
     sinks = OpenSinks()
-    authenticator = authenticator_of(config.auth, directory.keys)
+    authenticator, own = authenticating(config, directory), directory.own_audit
     largest = config.server.max_request_bytes
     service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)
     server = Server(service, config.server.shutdown_timeout, config.server.tls)
@@ -64,14 +65,24 @@ async def run(
         return await _change(delivery, journal, ledger, wanted, catalogue)
 
     reloading = reload(change)
-    operator = Operator(Commands(directory.commands), journal, ledger, delivery.heed, reloading.reload)
+    reloading.on_change = partial(own.note, "configuration.reloaded", ITSELF)
+    housekeeping = Housekeeping(ledger, lambda: reloading.config, delivery.limits)
+    housekeeping.on_purge = lambda count: own.note(
+        "dead-letters.purged",
+        ITSELF,
+        outcome="success",
+        count=count,
+        reason="older than dead-letters.max-age",
+    )
+    commands = AuditedCommands(directory.commands, own)
+    operator = Operator(commands, journal, ledger, delivery.heed, reloading.reload)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run_on(listener))
             tasks.create_task(delivery.run(stopping, config.server.shutdown_timeout))
             aside = [
                 tasks.create_task(operator.run()),
-                tasks.create_task(Housekeeping(ledger, lambda: reloading.config, delivery.limits).run()),
+                tasks.create_task(housekeeping.run()),
                 tasks.create_task(reloading.watch(reload_wanted)),
             ]
             if folder:

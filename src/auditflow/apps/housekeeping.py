@@ -31,6 +31,8 @@ class Housekeeping:
         self._ledger = ledger
         self._config = config
         self._tell = tell
+        self.on_purge: Callable[[int], None] | None = None
+        """Called with the number of events whose dead letters were too old."""
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -59,6 +61,8 @@ class Housekeeping:
                     "the dead letters of %s events were older than dead-letters.max-age and are deleted",
                     count,
                 )
+                if self.on_purge:
+                    self.on_purge(count)
         return self._ledger.letter_extents()
 
     def _judge(self, pipeline: str, letters: int, earliest: int, config: Config) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final
 
 from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.config import Config
@@ -48,6 +48,8 @@ class Reload:
         self.config = config
         """What the file said when it was last put in force."""
         self._catalogue = catalogue
+        self.on_change: Callable[..., None] | None = None
+        """Called with the `outcome`, and what has `changed` or the `reason` why not, where nobody has asked for it by a command."""
         self._change = change
         self._busy = asyncio.Lock()
         self._seen = self._stamp() if file.read() == text else None
@@ -122,8 +124,12 @@ class Reload:
             changed = await self.reload()
         except ConfigError as error:
             _log.error("the configuration stays as it was: %s", error.explained())
+            told: dict[str, Any] = {"outcome": "refused", "reason": str(error)}
         else:
             _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")
+            told = {"outcome": "success", "changed": changed}
+        if self.on_change:
+            self.on_change(**told)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:

@@ -380,6 +380,10 @@ class Ledger(ABC):
         """Count letters by pipeline and code."""
 
     @abstractmethod
+    def dead_events(self, selection: Selection = ALL) -> int:
+        """Count the events of the chosen letters that are dead in one pipeline at least, each once."""
+
+    @abstractmethod
     def letter_extents(self) -> dict[str, tuple[int, int]]:
         """Give, for each pipeline with letters, their number and the earliest last failure.
 

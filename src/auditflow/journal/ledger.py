@@ -94,6 +94,11 @@ class LedgerReader(Ledger):
         with self._read() as connection:
             return letter_rows.groups(connection, selection) if connection else []
 
+    def dead_events(self, selection: Selection = ALL) -> int:
+        """Count the events of the chosen letters that are dead in one pipeline at least, each once."""
+        with self._read() as connection:
+            return letter_rows.dead_events(connection, selection) if connection else 0
+
     def letter_extents(self) -> dict[str, tuple[int, int]]:
         """Give, for each pipeline with letters, their number and the earliest last failure."""
         with self._read() as connection:

@@ -238,6 +238,16 @@ class LedgerContract(LedgerOfTenants):
         assert [group.pipeline for group in ledger.letter_groups(Selection(tenant="acme"))] == ["a", "b"]
         ledger.close()
 
+    def test_dead_events_are_counted_once_however_many_pipelines_they_are_dead_in(self) -> None:
+        """Those being delivered anew everywhere are not dead."""
+        ledger = self.with_letters()
+        assert [ledger.dead_events(Selection(tenant=name)) for name in ("acme", "nobody", None)] == [1, 0, 7]
+        ledger.replay(Selection("a"), Replay(), at=50)
+        assert ledger.dead_events(Selection(tenant="acme")) == 1
+        ledger.replay(Selection("b"), Replay(), at=50)
+        assert [ledger.dead_events(Selection(tenant=name)) for name in ("acme", None)] == [0, 5]
+        ledger.close()
+
     def test_replayed_letters_count_as_pending_until_they_are_delivered(self) -> None:
         """The account adds up at every step."""
         ledger = self.with_letters()

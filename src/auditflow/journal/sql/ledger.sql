@@ -180,6 +180,11 @@ SELECT {letter_columns} FROM letter WHERE {chosen} AND id > :after ORDER BY id L
 SELECT pipeline, code, count(*), sum(count), min(first_failed), max(last_failed)
 FROM letter WHERE {chosen} GROUP BY pipeline, code ORDER BY pipeline, code
 
+-- name: dead_events
+SELECT coalesce(sum(count), 0) FROM (
+  SELECT max(count) AS count FROM letter WHERE {chosen} AND target = '' GROUP BY sequence
+)
+
 -- name: letter_extents
 SELECT pipeline, count(*), min(last_failed) FROM letter GROUP BY pipeline
 
