@@ -27,6 +27,7 @@ from auditflow.pipelines.recorder import Recorder
 from auditflow.pipelines.tail import Tail
 from auditflow.plugins import Catalogue
 from auditflow.sinks._base import Outcome
+from auditflow.sinks._reach import LOOPBACK, Reach
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +45,10 @@ async def run(
     ledger = SqliteLedger(directory.ledger)
     enabled = [pipeline for pipeline in config.pipelines if pipeline.enabled]
     ledger.register([pipeline.name for pipeline in enabled], journal.head(), journal.oldest())
-    sinks = OpenSinks()
+    here = (
+        LOOPBACK if config.auth is None else ()
+    )  # then it is bound to loopback, and its callers are here as well
+    sinks = OpenSinks(Reach((*config.server.sink_service_may_reach, *here)))
     authenticator = authenticator_of(config.auth, directory.keys)
     largest = config.server.max_request_bytes
     service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)
