@@ -20,7 +20,7 @@ from auditflow import __version__
 from auditflow.api import docs_page, probes, problems
 from auditflow.api.guard import App, Guard, sink_service_rights
 from auditflow.api.strict_body import StrictBody
-from auditflow.errors import AuditFlowError, PluginNotFound
+from auditflow.errors import AuditFlowError, OutOfReach, PluginNotFound
 from auditflow.event import encode
 from auditflow.foreign import in_own_thread, text_of
 from auditflow.ingest.auth import Authenticator
@@ -29,6 +29,7 @@ from auditflow.pipelines.decide import as_events
 from auditflow.plugins import Catalogue, SinkEntry
 from auditflow.settings import faults
 from auditflow.sinks._base import Outcome, Sink, Verdict
+from auditflow.sinks._reach import Reach
 
 DELIVERY_SECONDS: Final = 60.0
 """A call that has no answer by then is answered with 504."""
@@ -64,15 +65,21 @@ class _Kept:
 class OpenSinks:
     """Sinks made for callers of the service; of those not in use the least recently used are closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach | None = None) -> None:
+        self._reach = reach or Reach()
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     @contextlib.asynccontextmanager
     async def use(self, entry: SinkEntry, properties: dict[str, Any]) -> AsyncIterator[Sink[Any]]:
-        """Give an open sink. Raises ValidationError for the properties, and whatever keeps it from opening."""
+        """Give an open sink.
+
+        Raises ValidationError for the properties, OutOfReach for where they lead, and whatever keeps it from opening.
+        """
+        await self._reach.check(properties)
         key = (entry.name, repr(sorted(properties.items(), key=lambda item: item[0])))
         if key not in self._kept:
             sink = entry.create(entry.parse(properties))
+            sink.reach = self._reach
             self._kept[key] = _Kept(asyncio.create_task(_opened(sink)))
         self._kept.move_to_end(key)
         kept = self._kept[key]
@@ -214,7 +221,7 @@ def _no_delivery(request: Request, name: str, error: Exception) -> JSONResponse:
         case ValidationError():
             return _bad_properties(request, error)
         case AuditFlowError():
-            status = 404 if isinstance(error, PluginNotFound) else 502
+            status = {PluginNotFound: 404, OutOfReach: 422}.get(type(error), 502)
             return problems.problem(request, status, error.code, str(error), hint=error.hint)
         case TimeoutError():
             message = f"The destination has not answered within {DELIVERY_SECONDS:.0f} seconds"

@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from auditflow.apps.connection import Connection
 from auditflow.ingest.publish import PATHS
 
 SMALL: Final = 16 * 2**10
@@ -27,7 +26,7 @@ _log = logging.getLogger(__name__)
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 
-class Protocol(HttpToolsProtocol):
+class Protocol(Connection):
     """One connection."""
 
     _whole: Whole | None = None
@@ -38,6 +37,7 @@ class Protocol(HttpToolsProtocol):
         if not self._is_small_publish():
             super().on_headers_complete()
             return
+        self.head_is_read()
         path = _PATHS[self.url]
         self.scope |= {"method": "POST", "path": path, "raw_path": self.url, "query_string": b""}
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
@@ -76,9 +76,7 @@ class Whole:
         "response_complete",
     )
 
-    def __init__(
-        self, protocol: HttpToolsProtocol, scope: MutableMapping[str, Any], *, keep_alive: bool
-    ) -> None:
+    def __init__(self, protocol: Connection, scope: MutableMapping[str, Any], *, keep_alive: bool) -> None:
         self._protocol = protocol
         self._scope = scope
         self._start: MutableMapping[str, Any] = {}

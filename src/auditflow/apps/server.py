@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from auditflow.apps.connection import REQUEST_SECONDS, close_late
 from auditflow.apps.protocol import Protocol
 from auditflow.config.tls import TlsConfig, renew, server_context
 from auditflow.errors import AddressInUse, AddressUnusable
@@ -34,6 +35,8 @@ SECURITY_HEADERS: Final = [
 """On every answer: a page has what this server itself gives it, and nothing else."""
 CERTIFICATE_SECONDS: Final = 5.0
 """How often the certificate's files are looked at."""
+SWEEP_SECONDS: Final = 2.0
+"""How often connections are looked through for clients that are late."""
 HTTPS_ONLY: Final = ("Strict-Transport-Security", "max-age=31536000")
 
 _PORT_REASONS: Final = {errno.EADDRINUSE: "the port is in use", errno.EACCES: "the port needs more rights"}
@@ -76,6 +79,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -84,7 +88,6 @@ class Server(uvicorn.Server):
                 ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
                 http=Protocol,
-                ws="none",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
                 backlog=BACKLOG,
@@ -98,11 +101,24 @@ class Server(uvicorn.Server):
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until `stop`, then finish the requests in flight."""
-        following = asyncio.create_task(self._follow())
+        aside = [asyncio.create_task(self._follow()), asyncio.create_task(self._sweep())]
         try:
             await self.serve(sockets=[listener])
         finally:
-            following.cancel()
+            for task in aside:
+                task.cancel()
+
+    async def _sweep(self) -> None:
+        """Close connections whose requests do not arrive, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            late = close_late(self.server_state.connections, asyncio.get_running_loop().time())
+            if late:
+                _log.warning(
+                    "%d connections were closed: a request has to arrive whole within %.0f s",
+                    late,
+                    REQUEST_SECONDS,
+                )
 
     async def _follow(self) -> None:
         """Use the certificate that takes the place of ours, until cancelled."""
