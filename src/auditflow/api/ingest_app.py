@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
 from auditflow.api import dead_letters, docs_page, pipelines, probes, problems, reload, replay, where
-from auditflow.api.guard import OPEN, App, Guard, operating_rights
+from auditflow.api.guard import App, Guard, operating_rights
 from auditflow.api.metrics import PipelineCollector
-from auditflow.api.publish_operation import OPERATION, REFUSED, SCHEMAS
+from auditflow.api.openapi import complete
+from auditflow.api.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.status import Status
 from auditflow.api.strict_body import StrictBody
 from auditflow.api.where import Where
@@ -22,11 +24,6 @@ from auditflow.ingest.publish import PATHS, Publish
 from auditflow.journal import Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.telemetry import metrics
-
-CREDENTIALS: Final = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token."},
-    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +91,10 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
             "tenants": status.tenants(),
         }
 
-    @app.get("/metrics", tags=["operate"], summary="Prometheus metrics")
+    @app.get("/metrics", tags=["operate"], summary="Prometheus metrics", response_class=PlainTextResponse)
     def read_metrics() -> Response:
         text = generate_latest(metrics.REGISTRY) + generate_latest(collected)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    _document(app)
+    complete(app, more_paths={path: {"post": dict(OPERATION)} for path in sorted(PATHS)}, schemas=SCHEMAS)
     return app
-
-
-def _document(app: FastAPI) -> None:
-    """Put what FastAPI does not know into the OpenAPI document: the publish call, and who may call."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        document["paths"].update({path: {"post": OPERATION} for path in sorted(PATHS)})
-        document.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
-        document["components"]["securitySchemes"] = CREDENTIALS
-        for path, operations in document["paths"].items():
-            for operation in operations.values() if path not in OPEN else ():
-                operation["security"] = [{}, *({name: []} for name in CREDENTIALS)]
-                operation["responses"] |= REFUSED
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this as the way to extend it
