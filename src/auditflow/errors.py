@@ -181,6 +181,16 @@ class InvalidRequest(AuditFlowError):
         """HTTP status of the answer."""
 
 
+class ReservedEvent(InvalidRequest):
+    """Events with sourceSystem 'auditflow' and an eventType that begins with 'auditflow.' are AuditFlow's own."""
+
+    code = "FORBIDDEN"
+    hint_template = "Give the event another sourceSystem or eventType."
+
+    def __init__(self, *, status: int = 403) -> None:
+        super().__init__(status=status)
+
+
 class Unauthorized(AuditFlowError):
     """Authentication is required: {reason}."""
 

@@ -15,6 +15,12 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 PLATFORM_TENANT: Final = "_platform"
 """Owner of the events that name no tenant."""
 
+OWN_SOURCE: Final = "auditflow"
+"""`sourceSystem` of the events that tell what was done to AuditFlow itself."""
+
+OWN_TYPES: Final = "auditflow."
+"""What their `eventType` begins with. Nobody else may publish such events."""
+
 NO_TENANT: Final = ("", "-")
 """What a `tenantId` may say, besides null, when there is none."""
 
@@ -50,12 +56,18 @@ class Header(msgspec.Struct, gc=False, rename="camel"):
     extra: Raw | UnsetType = UNSET
 
 
+def is_own(header: Header) -> bool:
+    """Tell whether this is an event that AuditFlow alone may make."""
+    return header.source_system == OWN_SOURCE and header.event_type.startswith(OWN_TYPES)
+
+
 class _Names(msgspec.Struct, gc=False, rename="camel"):
     tenant_id: str | None = None
     event_id: str | None = None
 
 
 _names = msgspec.json.Decoder(_Names)
+_whole = msgspec.json.Decoder(float_hook=float)  # without it, 1e400 is an error
 
 
 def owner_and_id(stored: bytes) -> tuple[str, str]:
@@ -77,7 +89,7 @@ def same_content(stored: bytes, offered: bytes) -> bool:
 
 
 def _client_part(event: bytes) -> dict[str, Any]:
-    decoded: dict[str, Any] = msgspec.json.decode(event)
+    decoded: dict[str, Any] = _whole.decode(event)
     return {key: value for key, value in decoded.items() if key not in {"timestamp", "correlationId"}}
 
 

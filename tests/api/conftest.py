@@ -12,6 +12,8 @@ from auditflow.api.ingest_app import Operating
 from auditflow.api.status import Status
 from auditflow.api.where import Where
 from auditflow.apps.operator import Operator
+from auditflow.apps.own_audit import AuditedCommands
+from auditflow.ingest.own_audit import OwnAudit
 from auditflow.journal import Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal
@@ -50,7 +52,7 @@ def delivering(tmp_path: Path) -> Any:
 
     @asynccontextmanager
     async def delivering(ledger: Ledger) -> AsyncIterator[None]:
-        commands = Commands(tmp_path / "commands")
+        commands = AuditedCommands(tmp_path / "commands", OwnAudit(tmp_path))
         operator = Operator(commands, MemoryJournal(), ledger, lambda accounts: None, nothing_changed)
         working = asyncio.create_task(operator.run())
         yield

@@ -21,7 +21,8 @@ from auditflow.plugins import discover
 EVENT = {"eventType": "auth.login", "sourceSystem": "web"}
 EVENT_ID = "0190a0b0-0000-7000-8000-000000000000"
 RIGHTS = ("write", "read", "operate")
-PROBES = ("/live", "/ready", "/health", "/info")
+PROBES = ("/live", "/ready", "/health", "/info", "/actuator/health", "/actuator/health/liveness",
+          "/actuator/health/readiness", "/actuator/info")  # fmt: skip
 CALLS = [
     ("POST", "/audit/publish", "write"),
     ("POST", "/api/v1/audit/publish", "write"),
@@ -36,6 +37,8 @@ CALLS = [
     ("GET", "/live/", "read"),
     ("GET", "//live", "read"),
     ("GET", "/nothing", "read"),
+    ("GET", "/actuator", "operate"),
+    ("GET", "/actuator/env", "operate"),
     ("GET", "/actuator/dlq/acme", "operate"),
     ("POST", "/actuator/dlq/acme", "operate"),
     ("DELETE", "/actuator/dlq/acme", "operate"),
@@ -95,7 +98,7 @@ async def test_who_has_the_right_gets_through(client, app, keys, call):
 def test_every_call_that_is_documented_is_tried_here_and_says_that_it_may_refuse(operating):
     document = ingest_app.operations(operating(MemoryJournal(), MemoryLedger()), str).openapi()
     tried = {(method, path) for method, path, _ in CALLS}
-    examples = {"{number}": "1", "{name}": "p", "{event_id}": EVENT_ID}
+    examples = {"{number}": "1", "{name}": "p", "{event_id}": EVENT_ID, "{tenantId}": "acme"}
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             if path in PROBES:

@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from auditflow import config as configuration
 from auditflow.api import ingest_app
 from auditflow.api.ingest_app import Operating
 from auditflow.api.status import Status
 from auditflow.api.where import Where
 from auditflow.apps.operator import Operator
+from auditflow.apps.own_audit import AuditedCommands
 from auditflow.apps.server import Server, bind
 from auditflow.cli import main
 from auditflow.config import PipelineConfig
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.own_audit import OwnAudit
 from auditflow.ingest.publish import Publish
-from auditflow.journal.commands import Commands
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
@@ -74,10 +76,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     journal, ledger = MemoryJournal(), MemoryLedger()
     ledger.register(["everything"], journal.head(), journal.oldest())
     publish = Publish(journal, Limits())
-    commands = Commands(tmp_path_factory.mktemp("data") / "commands")
+    data = tmp_path_factory.mktemp("data")
+    commands = AuditedCommands(data / "commands", OwnAudit(data))
     status = Status(journal, ledger, time.time)
     everything = PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})
-    where = Where(journal, ledger, lambda: {"everything": everything})
+    where = Where(
+        journal, ledger, lambda: {"everything": configuration.Running("everything", "", everything)}
+    )
     operating = Operating(
         status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []}
     )

@@ -11,9 +11,10 @@ import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from auditflow.api.tenancy import Caller, Calling
 from auditflow.api.times import Time, rfc3339
 from auditflow.errors import InvalidRequest
-from auditflow.event import encode, owner_and_id
+from auditflow.event import encode, is_own, owner_and_id
 from auditflow.ingest.examine import examine
 from auditflow.journal import Ledger, Letter, LetterGroup, Selection
 from auditflow.journal.commands import Commands
@@ -42,10 +43,10 @@ class Filter(BaseModel):
     """Failed last before this time."""
     ids: list[int] | None = None
 
-    def selection(self) -> Selection:
-        """Give the filter as the ledger takes it."""
+    def selection(self, caller: Caller) -> Selection:
+        """Give the filter as the ledger takes it, limited to what is the caller's own. Raises HTTPException."""
         return Selection(
-            pipeline=self.pipeline, tenant=self.tenant, code=self.code, since=_milliseconds(self.since),
+            pipeline=self.pipeline, tenant=caller.own(self.tenant), code=self.code, since=_milliseconds(self.since),
             until=_milliseconds(self.until), ids=self.ids,
         )  # fmt: skip
 
@@ -90,8 +91,8 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
     routes = APIRouter(prefix="/api/v1/dead-letters", tags=["operate"])
 
     @routes.get("", summary="Dead letters by id, and their number by pipeline and code")
-    def list_letters(page: Annotated[Page, Query()]) -> dict[str, Any]:
-        selection = page.selection()
+    def list_letters(page: Annotated[Page, Query()], caller: Calling) -> dict[str, Any]:
+        selection = page.selection(caller)
         letters = ledger.letters(selection, page.cursor, page.limit)
         return {
             "letters": [_shown(letter) for letter in letters],
@@ -104,44 +105,47 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         summary="One dead letter, with its event and the failures before",
         response_model=dict[str, Any],
     )
-    def read_letter(number: int) -> Response:
-        letter = _find(ledger, number)
+    def read_letter(number: int, caller: Calling) -> Response:
+        letter = _find(ledger, number, caller)
         history = msgspec.Raw(letter.history.encode())
         whole = _shown(letter) | {"event": _held(letter.event), "history": history}
         return Response(msgspec.json.encode(whole), media_type="application/json")
 
     @routes.post("/replay", summary="Deliver the selected dead letters anew")
-    async def replay(order: ReplayOrder) -> dict[str, Any]:
-        how = {"to": order.to, "rate": order.rate or 0.0}
-        return await commands.ask("replay", selection=asdict(order.selection()), replay=how)
+    async def replay(order: ReplayOrder, caller: Calling) -> dict[str, Any]:
+        caller.check(order.to or order.pipeline)
+        chosen, how = asdict(order.selection(caller)), {"to": order.to, "rate": order.rate or 0.0}
+        return await commands.ask("replay", selection=chosen, replay=how, by=caller.by)
 
     @routes.post("/{number:int}/replay", summary="Deliver one dead letter anew, as it is or edited")
-    async def replay_one(number: int, order: EditedReplay) -> dict[str, Any]:
-        letter = _replayable(ledger, number)
+    async def replay_one(number: int, order: EditedReplay, caller: Calling) -> dict[str, Any]:
+        letter = _replayable(ledger, number, caller)
+        caller.check(order.to)
         event = None if order.event is None else _edited(letter, order.event)
         chosen = asdict(Selection(pipeline=letter.pipeline, ids=[number]))
-        return await commands.ask("replay", selection=chosen, replay={"to": order.to, "event": event})
+        how = {"to": order.to, "event": event}
+        return await commands.ask("replay", selection=chosen, replay=how, by=caller.by)
 
     @routes.delete("", summary="Delete the selected dead letters; their events stay counted as dead-lettered")
-    async def purge(order: Annotated[Purge, Query()]) -> dict[str, Any]:
-        selection = order.selection()
-        if selection == Selection() and not order.all:
+    async def purge(order: Annotated[Purge, Query()], caller: Calling) -> dict[str, Any]:
+        selection = order.selection(caller)
+        if selection == Selection(tenant=caller.tenant) and not (order.tenant or order.all):
             ways = "pipeline, tenant, code, since, until or ids, or say all=true"
             raise HTTPException(400, f"Select letters by {ways}")
-        return await commands.ask("purge", selection=asdict(selection))
+        return await commands.ask("purge", selection=asdict(selection), by=caller.by)
 
     return routes
 
 
-def _find(ledger: Ledger, number: int) -> Letter:
-    letters = ledger.letters(Selection(ids=[number]), limit=1)
+def _find(ledger: Ledger, number: int, caller: Caller) -> Letter:
+    letters = ledger.letters(Selection(tenant=caller.tenant, ids=[number]), limit=1)
     if not letters:
         raise HTTPException(404, f"There is no dead letter {number}")
     return letters[0]
 
 
-def _replayable(ledger: Ledger, number: int) -> Letter:
-    letter = _find(ledger, number)
+def _replayable(ledger: Ledger, number: int, caller: Caller) -> Letter:
+    letter = _find(ledger, number, caller)
     if letter.target or not letter.event:
         reason = (
             "is being delivered anew already" if letter.target else "has no event: it was lost in the journal"
@@ -156,9 +160,13 @@ def _edited(letter: Letter, event: dict[str, Any]) -> str:
     if owner_and_id(written) != (letter.tenant, letter.event_id):
         raise HTTPException(400, f"event: eventId has to stay {letter.event_id}, and tenantId as it was")
     try:
-        examine(written, max_bytes=sys.maxsize)
+        headers = [examine(each, max_bytes=sys.maxsize) for each in (written, letter.event)]
     except InvalidRequest as error:
         raise HTTPException(400, f"event: {error}") from None
+    if any(map(is_own, headers)):
+        raise HTTPException(
+            403, "event: what AuditFlow says of itself can be delivered as it is, and not edited"
+        )
     return written.decode()
 
 

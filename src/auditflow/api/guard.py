@@ -20,7 +20,14 @@ App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 Rights = Callable[[ScopesConfig, str, str], str]
 """Gives the scope that a call needs, by the names of the scopes, its method and its path."""
 
-OPEN: Final = frozenset({"/live", "/ready", "/health", "/info"})
+OPEN: Final = frozenset(
+    f"{front}{path}"
+    for front, paths in (
+        ("", ("/live", "/ready", "/health", "/info")),
+        ("/actuator", ("/health", "/health/liveness", "/health/readiness", "/info")),
+    )
+    for path in paths
+)
 """Whoever watches over the process has no key."""
 
 
@@ -72,8 +79,7 @@ async def _refuse(
     error: Unauthorized | Forbidden | TokensUncheckable,
     headers: dict[str, str],
 ) -> None:
-    more = (
-        {} if scope["path"] in PATHS else {"hint": error.hint}
-    )  # publishers have a contract of four members
+    # what publishers are answered has four members, by contract
+    more = {} if scope["path"] in PATHS else {"hint": error.hint}
     answer = problems.problem(Request(scope), error.status, error.code, str(error), headers, **more)
     await answer(scope, receive, send)

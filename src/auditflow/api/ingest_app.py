@@ -11,13 +11,24 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
-from auditflow.api import dead_letters, docs_page, pipelines, probes, problems, reload, replay, where
+from auditflow.api import (
+    actuator,
+    dead_letters,
+    docs_page,
+    pipelines,
+    probes,
+    problems,
+    reload,
+    replay,
+    where,
+)
 from auditflow.api.guard import App, Guard, operating_rights
 from auditflow.api.metrics import PipelineCollector
 from auditflow.api.openapi import complete
 from auditflow.api.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.status import Status
 from auditflow.api.strict_body import StrictBody
+from auditflow.api.tenancy import Calling
 from auditflow.api.where import Where
 from auditflow.ingest.auth import Authenticator
 from auditflow.ingest.publish import PATHS, Publish
@@ -69,6 +80,8 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(probes.router("ingest", check))
+    app.include_router(actuator.health(check))
+    app.include_router(actuator.router(operating.ledger, operating.commands))
     app.include_router(dead_letters.router(operating.ledger, operating.commands))
     app.include_router(pipelines.router(operating.commands))
     app.include_router(where.router(operating.where))
@@ -83,16 +96,19 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
     @app.get(
         "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
     )
-    def read_status() -> dict[str, Any]:
-        return {
-            "pipelines": status.pipelines(),
+    def read_status(caller: Calling, tenant: str | None = None) -> dict[str, Any]:
+        rows = {"pipelines": caller.own_rows(status.pipelines(tenant))}
+        if not caller.runs_all:
+            return rows
+        return rows | {
             "journal": status.journal(),
             "configuration": operating.configuration(),
             "tenants": status.tenants(),
         }
 
     @app.get("/metrics", tags=["operate"], summary="Prometheus metrics", response_class=PlainTextResponse)
-    def read_metrics() -> Response:
+    def read_metrics(caller: Calling) -> Response:
+        caller.check_runs_all()
         text = generate_latest(metrics.REGISTRY) + generate_latest(collected)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 

@@ -37,6 +37,11 @@ def router(role: str, check: Check) -> APIRouter:
 
     @routes.get("/info", summary="What runs here")
     def info() -> dict[str, str]:
-        return {"name": "auditflow", "version": __version__, "role": role}
+        return info_of(role)
 
     return routes
+
+
+def info_of(role: str) -> dict[str, str]:
+    """Say what runs in a process of this role."""
+    return {"name": "auditflow", "version": __version__, "role": role}

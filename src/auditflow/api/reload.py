@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from auditflow.api.tenancy import Calling
 from auditflow.journal.commands import Commands
 
 
@@ -14,7 +15,8 @@ def router(commands: Commands) -> APIRouter:
     routes = APIRouter(prefix="/api/v1", tags=["operate"])
 
     @routes.post("/reload", summary="Put the configuration file, as it is now, in force: whole or not at all")
-    async def reload() -> dict[str, Any]:
-        return await commands.ask("reload")
+    async def reload(caller: Calling) -> dict[str, Any]:
+        caller.check_runs_all()
+        return await commands.ask("reload", by=caller.by)
 
     return routes

@@ -31,6 +31,8 @@ class Housekeeping:
         self._ledger = ledger
         self._config = config
         self._tell = tell
+        self.on_purge: Callable[[int], None] | None = None
+        """Called with the number of events whose dead letters were too old."""
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -42,7 +44,7 @@ class Housekeeping:
             except JournalUnavailable as error:
                 _log.error("old receipts and dead letters stay: %s", error.explained())
             else:
-                for pipeline in (each.name for each in config.pipelines if each.enabled):
+                for pipeline in extents.keys() | self._told.keys():
                     self._judge(pipeline, *extents.get(pipeline, (0, 0)), config)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -59,6 +61,8 @@ class Housekeeping:
                     "the dead letters of %s events were older than dead-letters.max-age and are deleted",
                     count,
                 )
+                if self.on_purge:
+                    self.on_purge(count)
         return self._ledger.letter_extents()
 
     def _judge(self, pipeline: str, letters: int, earliest: int, config: Config) -> None:
@@ -72,6 +76,8 @@ class Housekeeping:
         if warning and warning != self._told.get(pipeline):
             _log.warning("%s: %s", pipeline, warning)
         self._told[pipeline] = warning
+        if not letters:
+            del self._told[pipeline]
         self._tell(pipeline, full, warning)
 
 

@@ -51,6 +51,14 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console().print(table)
 
 
+def reference(row: dict[str, Any]) -> str:
+    """Give the name by which commands know a pipeline of an answer."""
+    from auditflow.event import PLATFORM_TENANT
+
+    tenant = row.get("tenant") or PLATFORM_TENANT
+    return str(row["name"]) if tenant == PLATFORM_TENANT else f"{tenant}/{row['name']}"
+
+
 def console() -> "Console":
     """Give a console as wide as the terminal; a pipe or file gets lines of any length, nothing folded or cut."""
     from rich.console import Console

@@ -1,5 +1,7 @@
 """``auditflow keys …``: make, list and revoke API keys. A running server knows within a second."""
 
+import os
+import pwd
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -72,6 +74,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise typer.BadParameter(f"{wrong[0]!r} cannot be a scope", param_hint="--scope")
     keys = _keys(data_dir, file)
     key, text = keys.create(name.strip(), tenant, scopes, _lifetime(expires))
+    _note(keys, "keys.created", key)
     typer.echo(f"key {key.id} of {key.name} is in {keys.path}; it is shown this once:", err=True)
     typer.echo(text)
 
@@ -111,7 +114,9 @@ def revoke(
     file: FileOption = None,
 ) -> None:
     """Take a key back; who still shows it is refused within a second."""
-    key = _keys(data_dir, file).revoke(number)
+    keys = _keys(data_dir, file)
+    key = keys.revoke(number)
+    _note(keys, "keys.revoked", key)
     typer.echo(f"key {key.id} of {safe(key.name)} is revoked")
 
 
@@ -120,6 +125,24 @@ def _keys(data_dir: Path | None, file: Path | None) -> "KeyFile":
     from auditflow.ingest.auth.keys import KeyFile
 
     return KeyFile(file or DataDirectory(data_dir or DATA_DIRECTORY).keys)
+
+
+def _note(keys: "KeyFile", what: str, key: "Key") -> None:
+    """Leave an event of own audit beside the file, where the server finds it."""
+    from auditflow.ingest.own_audit import OwnAudit
+
+    shown = _shown(key)
+    facts = {"keyId": key.id, "keyName": key.name, "keyTenant": key.tenant}
+    more = {name: shown[name] for name in ("scopes", "expires")}
+    OwnAudit(keys.path.parent).note(what, {"actor": _user()}, outcome="success", **facts, **more)
+
+
+def _user() -> str:
+    """Give the name of who runs this command."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user often has none
+        return f"uid {os.getuid()}"
 
 
 def _lifetime(text: str | None) -> float | None:

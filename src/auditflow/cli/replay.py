@@ -9,7 +9,11 @@ from auditflow.cli._options import UrlOption
 
 def run(
     pipeline: Annotated[
-        str, typer.Option(envvar="AUDITFLOW_PIPELINE", help="Pipeline that is to get the events.")
+        str,
+        typer.Option(
+            envvar="AUDITFLOW_PIPELINE",
+            help="Pipeline that is to get the events; TENANT/NAME for a tenant's.",
+        ),
     ],
     since: Annotated[
         str, typer.Option(envvar="AUDITFLOW_SINCE", help="Accepted since: 2026-01-31T12:00:00Z, or 90m ago.")

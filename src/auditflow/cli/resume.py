@@ -8,7 +8,9 @@ from auditflow.cli._options import UrlOption
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")],
+    pipeline: Annotated[
+        str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline; TENANT/NAME for a tenant's.")
+    ],
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
     """Let a paused pipeline go on."""
@@ -16,5 +18,5 @@ def run(
 
     from auditflow.cli._server import ask
 
-    ask(url, "POST", f"pipelines/{quote(pipeline, safe='')}/resume")
+    ask(url, "POST", f"pipelines/{quote(pipeline)}/resume")
     typer.echo(f"{pipeline} goes on")

@@ -9,14 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Annotated, Final
 
 import msgspec
 import uuid_utils
 from msgspec import UNSET, Meta, UnsetType
 
-from auditflow.errors import InvalidRequest, TenantRefused
-from auditflow.event import MAX_EXTRA_KEYS, NO_TENANT, PLATFORM_TENANT, Geolocation, Header, Name
+from auditflow.errors import InvalidRequest, ReservedEvent, TenantRefused
+from auditflow.event import (
+    MAX_EXTRA_KEYS,
+    NO_TENANT,
+    OWN_SOURCE,
+    PLATFORM_TENANT,
+    Geolocation,
+    Header,
+    Name,
+    is_own,
+)
 from auditflow.event_time import epoch_ms, utc_times
 from auditflow.ingest.examine import examine, is_tenant
 from auditflow.ingest.limits import Limits
@@ -86,6 +96,8 @@ def _one_by_one(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:
     for index, raw in enumerate(raws):
         try:
             header = examine(raw, limits.event_bytes)
+            if is_own(header) and not stamp.own:
+                raise ReservedEvent
         except InvalidRequest as error:
             decoded.rejected.append(Rejection(index, error))
             continue
@@ -131,6 +143,7 @@ class _Expected(msgspec.Struct, gc=False, rename="camel"):
 
 
 _expected = msgspec.json.Decoder(_Expected)
+_source = attrgetter("source_system")
 
 
 def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | None:
@@ -144,7 +157,7 @@ def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     ids, times, tenants = _ids(headers), _times(headers, stamp), _tenants(headers, stamp)
-    if ids is None or times is None or tenants is None:
+    if ids is None or times is None or tenants is None or OWN_SOURCE in map(_source, headers):
         return None
     supplied = headers[0].event_id is not UNSET
     full = _FULL + _ID * supplied

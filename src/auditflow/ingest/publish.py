@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from operator import itemgetter
@@ -67,8 +67,8 @@ class Call:
             headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, TenantRefused):
-            seconds = _comes_back(error)
-            headers = [(b"retry-after", str(seconds).encode())] if seconds else []
+            wait = _comes_back(error)
+            headers = [(b"retry-after", str(wait).encode())] if wait else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
             # the message names sizes and paths of the server: its log is the place for them
@@ -151,12 +151,16 @@ class Publish:
         body = await read(receive, headers, self.limits.request_bytes, self._arriving)
         raws, single = split(body, kind, self.limits.request_events)
         stamp = Stamp(call.received_at, call.correlation_id, _tenant_of(scope))
-        decoded = self._redacted(self._admitted(decode(raws, stamp, self.limits)))
+        decoded, appended = await self.accept(raws, stamp)
         if single and decoded.rejected:
             raise decoded.rejected[0].error
-        appended = await self._append(decoded.batch) if decoded.batch.events else Appended()
         _count(decoded, appended)
         return _one(decoded, appended, call) if single else _several(decoded, appended, call)
+
+    async def accept(self, raws: Sequence[bytes], stamp: Stamp) -> tuple[Decoded, Appended]:
+        """Take in what is valid, admitted and redacted of these events. Raises JournalFull, JournalUnavailable."""
+        decoded = self._redacted(self._admitted(decode(raws, stamp, self.limits)))
+        return decoded, await self._append(decoded.batch) if decoded.batch.events else Appended()
 
     def _admitted(self, decoded: Decoded) -> Decoded:
         refused = self.admission.admit(decoded.batch.tenants)
@@ -215,7 +219,7 @@ def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
 
 
 def _comes_back(refusal: TenantRefused) -> int:
-    """Give the seconds after which it is worth to come back; 0 where it is not."""
+    """Give the seconds after which the quota allows it; 0 where waiting does not help."""
     return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 

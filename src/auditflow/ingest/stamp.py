@@ -27,6 +27,8 @@ class Stamp:
     """For the events that bring none."""
     tenant: str | None = None
     """Who has published, where that is known; whatever the events say."""
+    own: bool = False
+    """Whether AuditFlow itself publishes."""
 
     @property
     def received_ms(self) -> int:

@@ -94,7 +94,7 @@ class Commands:
         path = self._folder / f"{uuid_utils.uuid7()}.command"
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            _write(path, msgspec.json.encode((name, values)))
+            write_whole(path, msgspec.json.encode((name, values)))
             sync_directory(path)
         except OSError as error:
             raise JournalUnavailable(path=self._folder, reason=error.strerror or error) from None
@@ -119,13 +119,13 @@ def no_such_pipeline(name: str, running: Iterable[str]) -> str:
 def _answer(command: Path, result: Values) -> None:
     """Leave the answer, where the disk takes it, and drop the command."""
     try:
-        _write(command.with_suffix(".answer"), msgspec.json.encode(result))
+        write_whole(command.with_suffix(".answer"), msgspec.json.encode(result))
     except OSError as error:
         _log.error("the answer to %s cannot be written: %s", command, error)
     command.unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file that appears under its name when it is complete and on disk."""
     draft = path.with_suffix(path.suffix + ".draft")
     with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123 - it takes a descriptor

@@ -36,6 +36,12 @@ def groups(connection: apsw.Connection, selection: Selection) -> list[LetterGrou
     return [LetterGroup(*row) for row in _run(connection, SQL.letter_groups, selection.values())]
 
 
+def dead_events(connection: apsw.Connection, selection: Selection) -> int:
+    """Count the events of the chosen letters that are dead, each once; a run of lost ones by its first number."""
+    [(count,)] = _run(connection, SQL.dead_events, selection.values())
+    return int(count)
+
+
 def of(connection: apsw.Connection, pipeline: str, sequence: int) -> Letter | None:
     """Give the letter that holds an event of a pipeline."""
     for row in run(connection, SQL.letter_at_or_before, pipeline, sequence):
