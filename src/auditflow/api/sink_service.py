@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from auditflow import __version__
 from auditflow.api import docs_page, probes, problems
 from auditflow.api.guard import App, Guard, sink_service_rights
+from auditflow.api.openapi import ERRORS, complete
 from auditflow.api.strict_body import StrictBody
 from auditflow.errors import AuditFlowError, OutOfReach, PluginNotFound
 from auditflow.event import encode
@@ -35,6 +36,14 @@ DELIVERY_SECONDS: Final = 60.0
 """A call that has no answer by then is answered with 504."""
 KEPT_SINKS: Final = 32
 """Sinks kept open between calls, by name and properties: clients are dear to make."""
+
+_ERRORS: Final = {
+    "404": "There is no such plugin.",
+    "422": "A property is wrong, or leads where callers may not; or the transformer failed.",
+    "502": "The destination, or the plugin, refused.",
+    "503": "The destination is throttling or cannot be reached. See Retry-After.",
+    "504": "The destination has not answered in time.",
+}
 
 _log = logging.getLogger(__name__)
 _is_name = re.compile(r"[a-zA-Z0-9_]+").fullmatch
@@ -186,6 +195,7 @@ def build(
     app.get("/registry", summary="Sinks, transformers, and plugins that failed to load")(service.registry)
     app.post("/sink/{name}", summary="Deliver to a sink now, once")(service.deliver)
     app.post("/transform/{name}", summary="See what a transformer makes of an event")(service.transform)
+    complete(app, ERRORS | _ERRORS)
     return Guard(StrictBody(app, max_request_bytes), authenticator, sink_service_rights)
 
 

@@ -6,7 +6,7 @@ import resource
 from asyncio import Transport
 from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from auditflow.apps.protocol import Protocol
 
 REQUEST_SECONDS: Final = 60.0
 """How long a request may take to arrive whole, and a connection to begin its first one."""
@@ -27,7 +27,7 @@ def most_connections() -> int:
     return max(10, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES)
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Protocol):
     """uvicorn's protocol, which bounds neither headers nor the time that a request takes to arrive."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
@@ -74,12 +74,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to serve the request."""
-        self.head_is_read()
-        super().on_headers_complete()
-
-    def head_is_read(self) -> None:
-        """Count no byte of the head against the client any more."""
         self._unread = 0
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Hand on a part of the body."""

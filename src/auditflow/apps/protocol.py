@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final, cast
 
-from auditflow.apps.connection import Connection
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
 from auditflow.ingest.publish import PATHS
 
 SMALL: Final = 16 * 2**10
@@ -26,7 +27,7 @@ _log = logging.getLogger(__name__)
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 
 
-class Protocol(Connection):
+class Protocol(HttpToolsProtocol):
     """One connection."""
 
     _whole: Whole | None = None
@@ -37,7 +38,6 @@ class Protocol(Connection):
         if not self._is_small_publish():
             super().on_headers_complete()
             return
-        self.head_is_read()
         path = _PATHS[self.url]
         self.scope |= {"method": "POST", "path": path, "raw_path": self.url, "query_string": b""}
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
@@ -76,7 +76,9 @@ class Whole:
         "response_complete",
     )
 
-    def __init__(self, protocol: Connection, scope: MutableMapping[str, Any], *, keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: HttpToolsProtocol, scope: MutableMapping[str, Any], *, keep_alive: bool
+    ) -> None:
         self._protocol = protocol
         self._scope = scope
         self._start: MutableMapping[str, Any] = {}

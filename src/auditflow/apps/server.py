@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from auditflow.apps.connection import REQUEST_SECONDS, close_late
-from auditflow.apps.protocol import Protocol
+from auditflow.apps.connection import REQUEST_SECONDS, Connection, close_late
 from auditflow.config.tls import TlsConfig, renew, server_context
 from auditflow.errors import AddressInUse, AddressUnusable
 from auditflow.ingest.auth.watched import Watched
@@ -79,6 +78,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Connection,
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -87,7 +87,6 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # who connects is who calls: X-Forwarded-For is anybody's word
                 ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
-                http=Protocol,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
                 backlog=BACKLOG,
