@@ -23,6 +23,7 @@ RATE = 250
 """Samples a second."""
 LEAST = 0.005
 """Share of a process's CPU below which a function is not listed."""
+WAIT = "SSLSocket.read ", "read (ssl.py"
 LEAD_SECONDS = 2.0
 CASES = {
     "batches": ("", "bench", BATCH, CONNECTIONS),
@@ -69,7 +70,8 @@ def sample(served: Served, cloud: CloudWatch, seconds: int) -> None:
 def table(stacks: Iterable[str], cost: float) -> list[str]:
     """Make of folded stacks a line for each function of ours: microseconds, share, and what it calls that is busy.
 
-    A stack counts for the innermost frame that is ours; without one it is a thread that waits for work, and is left out.
+    A stack counts for the innermost frame that is ours. Left out are threads that wait: for work, which have no frame
+    of ours, and for an answer, which py-spy takes for busy.
     """
     stages: Counter[str] = Counter()
     leaves: dict[str, Counter[str]] = defaultdict(Counter)
@@ -77,7 +79,7 @@ def table(stacks: Iterable[str], cost: float) -> list[str]:
         stack, _, samples = line.rpartition(" ")
         frames = stack.split(";")
         ours = [found for frame in frames if (found := _is_ours(frame))]
-        if not ours:
+        if not ours or frames[-1].startswith(WAIT):
             continue
         stage = f"{ours[-1][2].removeprefix('auditflow/')} {ours[-1][1]}"
         stages[stage] += int(samples)

@@ -37,12 +37,13 @@ def backlog(report: Report, scale: float) -> None:
         shallow = median(
             rate_of(_drained(served, cloud, int(SHALLOW * min(scale, 1)))[0], *WITHIN) for _ in range(TIMES)
         )
-        points, memory = _drained(served, cloud, int(DEEP * scale))
+        deep = int(DEEP * scale)
+        points, memory = _drained(served, cloud, deep)
     for name, part in QUARTERS.items():
         print(f"{name}: {rate_of(points, *part):,.0f} events/s")
     rate = rate_of(points, *WITHIN) / shallow
-    report.promise(Target("backlog of 5,000,000: rate / that of a shallow one", "≥", RATE, rate))
-    report.promise(Target("backlog of 5,000,000: memory", "≤", MEMORY_MB, memory, "MB"))
+    report.promise(Target(f"backlog of {deep:,}: rate / that of a shallow one", "≥", RATE, rate))
+    report.promise(Target(f"backlog of {deep:,}: memory", "≤", MEMORY_MB, memory, "MB"))
 
 
 def rate_of(points: Points, start: float, end: float) -> float:

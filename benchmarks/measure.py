@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 
 import events
@@ -144,8 +144,9 @@ def run(  # noqa: PLR0913 - all named
 
 
 def middle(runs: Sequence[Run]) -> Run:
-    """Give the run with the median of the ratios: what else the machine does is in the others."""
-    return sorted(runs, key=lambda run: run.ratio)[len(runs) // 2]
+    """Give the run with the median CPU, over the median yardstick: what else the machine does is in the others."""
+    run = sorted(runs, key=lambda run: run.cpu)[len(runs) // 2]
+    return replace(run, yardstick=median(each.yardstick for each in runs))
 
 
 def json_loads() -> float:

@@ -24,6 +24,7 @@ class Report:
         self.targets: list[Target] = []
         self.missing: list[str] = []
         """What could not be measured, and why."""
+        self._load = os.getloadavg()[0]
 
     def begin(self, case: str, about: str) -> None:
         """Say what comes next."""
@@ -61,7 +62,7 @@ class Report:
         runs = "\n".join([HEAD, *map(_line, self.runs)])
         (HERE / "results.md").write_text(
             f"# Results\n\nOn {cores} cores, {platform.system()} {platform.machine()}, Python {python}; "
-            f"`json.loads` {_yardstick(self.runs)} µs.\n\n{self.table()}\n\n"
+            f"`json.loads` {_yardstick(self.runs)} µs; load average before it began {self._load:.1f}.\n\n{self.table()}\n\n"
             f"![Measured as a share of what is allowed](results.svg)\n\n```\n{runs}\n```\n"
         )
         (HERE / "results.svg").write_text(_plot(self.targets))

@@ -16,6 +16,8 @@ CONNECTIONS = 4
 ROUNDS = 3
 BATCHES_RATIO = 0.62
 ROUTED_RATIO = 0.85
+HALF = 0.5
+"""Of Fluent Bit's CPU for the same events in the same run."""
 AGAINST_FLUENT_BIT = 1.3
 SINGLE_P99_MS = 20
 SINGLES = {32: 10_000, 128: 14_000}
@@ -47,6 +49,7 @@ def batches(report: Report, scale: float) -> None:
         return
     with CloudWatch() as cloud, fluent_bit.serve(cloud) as subject:
         theirs = _rounds(report, "batches", subject, cloud, count)
+    report.promise(Target("batches: CPU / Fluent Bit's", "≤", HALF, ours.cpu / theirs.cpu))
     faster = ours.delivered / theirs.delivered
     report.promise(Target("batches: events/s / Fluent Bit's", "≥", AGAINST_FLUENT_BIT, faster))
 

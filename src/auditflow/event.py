@@ -67,6 +67,7 @@ class _Names(msgspec.Struct, gc=False, rename="camel"):
 
 
 _names = msgspec.json.Decoder(_Names)
+_whole = msgspec.json.Decoder(float_hook=float)  # without it, 1e400 is an error
 
 
 def owner_and_id(stored: bytes) -> tuple[str, str]:
@@ -88,7 +89,7 @@ def same_content(stored: bytes, offered: bytes) -> bool:
 
 
 def _client_part(event: bytes) -> dict[str, Any]:
-    decoded: dict[str, Any] = msgspec.json.decode(event)
+    decoded: dict[str, Any] = _whole.decode(event)
     return {key: value for key, value in decoded.items() if key not in {"timestamp", "correlationId"}}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from auditflow.api import ingest_app
 from auditflow.api import replay as module
-from auditflow.config import PipelineConfig
+from auditflow.config import PipelineConfig, Running
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Batch
@@ -38,7 +38,7 @@ def app(journal, operating) -> Any:
     sink = {"name": "logging_sink"}
     base = operating(journal, ledger)
     base.where.pipelines = lambda: {
-        each["name"]: PipelineConfig.model_validate(each)
+        each["name"]: Running(each["name"], "", PipelineConfig.model_validate(each))
         for each in ({"name": "even", "condition": EVEN, "sink": sink}, {"name": "all", "sink": sink})
     }
     publish = Publish(journal, Limits())

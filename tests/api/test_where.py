@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from auditflow.api import problems, where
-from auditflow.config import PipelineConfig
+from auditflow.config import PipelineConfig, Running
 from auditflow.journal import LOST, Batch, Handed, Letter, Progress, Replay, Replayed, Selection, Update
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.journal.receipts import receipt
@@ -34,7 +34,11 @@ class World:
     def configured(self, **pipeline: object) -> None:
         config = PipelineConfig.model_validate({"name": "p", "sink": {"name": "logging_sink"}} | pipeline)
         self.where = where.Where(
-            self.journal, self.ledger, lambda: {"p": config}, retention=HOUR, clock=lambda: self.now
+            self.journal,
+            self.ledger,
+            lambda: {"p": Running("p", "", config)},
+            retention=HOUR,
+            clock=lambda: self.now,
         )
 
     async def publish(self, *tenants: str, event_id: str = "", **fields: object) -> str:
@@ -62,7 +66,7 @@ class World:
         answer = await self.get(event_id)
         assert answer.status_code == 200, answer.text
         (state,) = answer.json()["pipelines"]
-        assert state.pop("name") == "p"
+        assert (state.pop("name"), state.pop("tenant")) == ("p", "_platform")
         return state
 
 
@@ -86,7 +90,12 @@ async def test_a_pipeline_that_began_later_has_nothing_to_do_with_it(world):
     event_id = await world.publish()
     world.ledger.register(["later"], world.journal.head(), 1)
     (state,) = (await world.get(event_id)).json()["pipelines"]
-    assert state == {"name": "later", "state": "none", "reason": "the pipeline began after this event"}
+    assert state == {
+        "name": "later",
+        "tenant": "_platform",
+        "state": "none",
+        "reason": "the pipeline began after this event",
+    }
 
 
 async def test_a_pending_event_knows_how_many_are_ahead_of_it(world):

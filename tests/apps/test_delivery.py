@@ -10,7 +10,7 @@ import pytest
 
 from auditflow.apps import delivery as delivery_module
 from auditflow.apps.delivery import Delivery, _change
-from auditflow.config.model import PipelineConfig
+from auditflow.config import PipelineConfig, Running
 from auditflow.journal import Batch, Replay, Selection
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines.tail import Tail
@@ -74,8 +74,10 @@ def delivery(journal, ledger, made) -> Callable[..., Any]:
     return delivery
 
 
-def configured(pipeline: dict[str, Any]) -> PipelineConfig:
-    return PipelineConfig.model_validate(pipeline | {"sink": {"name": "recorded"} | pipeline.get("sink", {})})
+def configured(pipeline: dict[str, Any], tenant: str = "") -> Running:
+    sink = {"name": "recorded"} | pipeline.get("sink", {})
+    config = PipelineConfig.model_validate(pipeline | {"sink": sink})
+    return Running(f"{tenant}/{config.name}" if tenant else config.name, tenant, config)
 
 
 async def append(journal: MemoryJournal, count: int) -> None:

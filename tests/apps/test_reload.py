@@ -11,6 +11,7 @@ import pytest
 from auditflow.apps import reload as module
 from auditflow.apps.in_force import ConfigFile, InForce
 from auditflow.apps.reload import Reload
+from auditflow.config import running
 from auditflow.errors import ConfigError, MissingExtra
 
 PIPELINE = "pipelines: [{name: %s, sink: {name: logging_sink}}]\n"
@@ -31,12 +32,12 @@ class World:
         self.fault: Exception | None = None
 
     def reload(self) -> Reload:
-        return Reload(self.file, self.in_force, self.text, self.file.load(self.text)[0], self.change)
+        return Reload(self.file, self.in_force, self.text, *self.file.load(self.text), self.change)
 
-    async def change(self, pipelines, catalogue) -> list[str]:
+    async def change(self, config, catalogue) -> list[str]:
         if self.fault:
             raise self.fault
-        self.told.append([each.name for each in pipelines])
+        self.told.append([each.name for each in running(config, None)])
         return self.told[-1]
 
     async def until(self, condition: Callable[[], object]) -> None:

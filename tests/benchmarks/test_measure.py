@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from measure import Target
+from measure import Run, Target, json_loads, middle
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,13 @@ def test_a_target_is_met_when_no_more_than_its_share_is_used(bound, limit, measu
 
 
 def test_the_yardstick_is_some_microseconds():
-    from measure import json_loads
-
     began = time.process_time()
     assert 0.5 < json_loads() < (time.process_time() - began) * 1e6
+
+
+def test_of_several_runs_the_one_with_the_middle_cpu_counts_over_the_middle_yardstick():
+    def made(cpu, yardstick):
+        return Run("case", "subject", 1, 1, 1, 1, 1, {"ingest": cpu - 1, "delivery": 1}, yardstick, 1, 1, 1)
+
+    found = middle([made(6, 2), made(9, 5), made(3, 3)])
+    assert (found.cpu, found.yardstick, found.ratio) == (6, 3, 2)

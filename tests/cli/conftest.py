@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from auditflow import config as configuration
 from auditflow.api import ingest_app
 from auditflow.api.ingest_app import Operating
 from auditflow.api.status import Status
@@ -79,7 +80,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     commands = AuditedCommands(data / "commands", OwnAudit(data))
     status = Status(journal, ledger, time.time)
     everything = PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})
-    where = Where(journal, ledger, lambda: {"everything": everything})
+    where = Where(
+        journal, ledger, lambda: {"everything": configuration.Running("everything", "", everything)}
+    )
     operating = Operating(
         status, ledger, journal, commands, where, lambda: {"loadedAt": None, "problems": []}
     )

@@ -236,6 +236,13 @@ def test_redaction_is_explained_first_and_pipelines_see_what_is_left(auditflow: 
     assert "4111" not in said
 
 
+def test_a_number_out_of_range_does_not_stop_the_explanation(auditflow: Run) -> None:
+    configured(condition={"rules": [{"field": "eventType", "operator": "exists"}]})
+    Path("event.json").write_text(json.dumps(event(extra={"n": "N"})).replace('"N"', "1e400"))
+    answer = auditflow("explain", "event.json")
+    assert (answer.code, answer.err) == (0, "")
+
+
 def test_an_event_that_cannot_be_redacted_is_refused_as_publishing_would(auditflow: Run) -> None:
     redaction = {"rules": [{"detector": "email", "action": "drop"}]}
     Path("auditflow.yaml").write_text(json.dumps({"redaction": redaction}))

@@ -10,6 +10,7 @@ import uuid
 import pytest
 from fastapi import FastAPI
 
+from auditflow import config as configuration
 from auditflow.api import problems, where
 from auditflow.apps.server import Server, bind
 from auditflow.config import PipelineConfig
@@ -31,7 +32,11 @@ class Running:
         config = PipelineConfig.model_validate(
             {"name": "p", "condition": rules, "sink": {"name": "logging_sink"}}
         )
-        app.include_router(where.router(where.Where(self.journal, self.ledger, lambda: {"p": config})))
+        app.include_router(
+            where.router(
+                where.Where(self.journal, self.ledger, lambda: {"p": configuration.Running("p", "", config)})
+            )
+        )
         problems.install(app)
         listener = bind("127.0.0.1", 0, "--port")
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -95,12 +95,14 @@ def test_pipelines_come_and_go_and_those_that_stay_are_not_disturbed(serve, clou
     assert len(cloud.events("/aws/auditflow/other")) == 1
 
 
-def test_what_only_a_restart_can_change_is_refused_whole(serve, cloud):
+@pytest.mark.parametrize("section", ["server: {port: 1}", "auth: {api-keys: {}}"])
+def test_what_only_a_restart_can_change_is_refused_whole(serve, cloud, section):
     running = serve(CLOUDWATCH, cloud=cloud)
-    running.config.write_text(CLOUDWATCH.replace("name: cloudwatch", "name: renamed") + "server: {port: 1}\n")
+    running.config.write_text(CLOUDWATCH.replace("name: cloudwatch", "name: renamed") + f"{section}\n")
     answer = httpx2.post(f"{running.url}/api/v1/reload", timeout=30)
     assert answer.status_code == 409
-    assert "auditflow.yaml:9:1: server: cannot change while AuditFlow runs" in answer.json()["message"]
+    name = section.partition(":")[0]
+    assert f"auditflow.yaml:9:1: {name}: cannot change while AuditFlow runs" in answer.json()["message"]
     assert pipelines(running) == ["cloudwatch"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -48,5 +47,5 @@ def _raw(dice: Random) -> bytes:
 
 
 def _fields(raw: bytes) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(raw, parse_float=Decimal)
+    fields: dict[str, Any] = json.loads(raw, parse_float=str)
     return fields

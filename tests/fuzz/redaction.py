@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from decimal import Decimal
 from itertools import count
 from random import Random
 from typing import Any
@@ -87,7 +86,7 @@ def _iban(number: int) -> str:
 
 
 def _same(one: bytes, other: bytes) -> bool:
-    return bool(json.loads(one, parse_float=Decimal) == json.loads(other, parse_float=Decimal))
+    return bool(json.loads(one, parse_float=str) == json.loads(other, parse_float=str))
 
 
 def _covered_values_are_gone(event: Members, result: bytes, config: RedactionConfig) -> None:

@@ -11,6 +11,7 @@ import pytest
 import uuid_utils
 
 from auditflow.journal import Account, Batch
+from auditflow.journal.census import Census
 from auditflow.journal.memory import MemoryJournal, MemoryLedger
 from auditflow.pipelines import destination as destination_module
 from auditflow.pipelines.again import Again
@@ -26,6 +27,7 @@ from auditflow.pipelines.policy import DeliveryPolicy
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
 from auditflow.pipelines.replays import Replays
+from auditflow.pipelines.router import Router
 from auditflow.pipelines.tail import Tail
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -44,12 +46,17 @@ class World:
         self.ledger = MemoryLedger()
         self.now = 1_000_000.0
         self.number = 0
+        self.tenant = ""
+        self.census = Census(self.journal)
 
-    async def publish(self, count: int) -> list[bytes]:
+    async def publish(self, count: int, *tenants: str) -> list[bytes]:
+        """Append events of these tenants in turn."""
         ids = [str(uuid_utils.uuid7()) for _ in range(count)]
         events = [b'{"n":%d,"eventId":"%s"}' % (self.number + i, ids[i].encode()) for i in range(count)]
         self.number += count
-        await self.journal.append(Batch(events, ids, ["_platform"] * count))
+        await self.journal.append(
+            Batch(events, ids, [(tenants or ("_platform",))[i % (len(tenants) or 1)] for i in range(count)])
+        )
         return events
 
     @contextlib.asynccontextmanager
@@ -62,23 +69,27 @@ class World:
         fallback: RecordingSink | None = None,
         backfill: bool = False,
     ) -> AsyncIterator[None]:
-        self.ledger.register(["p"], self.journal.head(), self.journal.oldest())
+        self.ledger.register(["p"], self.journal.head(), self.journal.oldest(), {"p": self.tenant})
         recorder = Recorder(self.ledger)
-        tail = Tail(self.journal)
+        self.tail = tail = Tail(self.journal)
+        router = Router(tail)
+        source = router.feed(self.tenant) if self.tenant else tail
         destination = Destination(sink)
-        record = Record("p", self.account().progress.copy(), recorder, lambda: self.now)
+        record = Record("p", self.account().progress.copy(), recorder, lambda: self.now, tenant=self.tenant)
         self.gate = Gate(paused=self.account().paused)
         policy, decide = policy or DeliveryPolicy(), decide or Decide()
         second = Fallback(Destination(fallback), policy.fallback_after, backfill) if fallback else None
         outlet = Outlet(destination, policy, self.gate, second, Pace(policy.rate or 0.0))
         record.breaker = destination.breaker
-        pipeline = Pipeline(tail, decide, outlet, record)
+        pipeline = Pipeline(source, decide, outlet, record)
         self.replays = Replays(self.ledger, decide, outlet, record, recorder)
-        self.again = Again(self.ledger, tail, decide, outlet, record, recorder)
+        self.again = Again(self.ledger, source, decide, outlet, record, recorder)
         self.backfill = Backfill(self.ledger, tail, decide, outlet, record)
         record.on_debt = self.backfill.wake
         errands = (self.replays, self.again, self.backfill)
         working = (pipeline.run(), *(errand.run() for errand in errands))
+        for errand in errands:
+            errand.wake()
         jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), *working)]
         try:
             yield
@@ -97,9 +108,11 @@ class World:
 
     def pending(self) -> int:
         account = self.account()
-        pending = account.pending(self.journal.head())
+        head = self.journal.head()
+        others = self.census.others([account], head).get("p", 0)
+        pending = account.pending(head, others)
         ended = account.delivered + account.filtered + account.dead_lettered
-        assert account.accepted(self.journal.head()) == ended + pending, "the counts do not balance"
+        assert account.accepted(head, others) == ended + pending, "the counts do not balance"
         return pending
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -50,14 +50,14 @@ def books() -> Books:
     ],
 )
 def test_events_below_the_position_are_not_open(asked: range, still_open: list[int]):
-    assert Books(Progress(10)).record.open_of(asked) == still_open
+    assert Books(Progress(10)).record.come_by(asked.stop, asked) == still_open
 
 
 def test_events_finished_beyond_the_position_are_not_open():
     record = Books(Progress(10, 0b1010)).record
-    assert record.open_of(range(10, 16)) == [10, 12, 14, 15]
-    assert record.open_of(range(14, 16)) == range(14, 16)
-    assert record.open_of(range(13, 16)) == [14, 15]
+    assert record.come_by(16, range(10, 16)) == [10, 12, 14, 15]
+    assert record.come_by(16, range(14, 16)) == range(14, 16)
+    assert record.come_by(16, range(13, 16)) == [14, 15]
 
 
 async def test_delivered_events_are_counted_whatever_their_order(books):

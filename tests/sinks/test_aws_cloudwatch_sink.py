@@ -253,10 +253,8 @@ async def test_limits_ask_for_what_fills_one_request(cloud):
 
 
 async def test_limits_ask_for_several_requests_when_events_go_to_several_streams(cloud):
-    sink = CloudWatchSink(
-        CloudWatchProperties.model_validate(given(cloud, log_stream="{{ a }}", max_in_flight=3))
-    )
-    assert (sink.limits.events, sink.limits.bytes) == (30_000, 3 * 1_048_576)
+    sink = CloudWatchSink(CloudWatchProperties.model_validate(given(cloud, log_stream="{{ a }}")))
+    assert (sink.limits.events, sink.limits.bytes) == (160_000, 16 * 1_048_576)
 
 
 # Names from events

@@ -79,8 +79,7 @@ async def _refuse(
     error: Unauthorized | Forbidden | TokensUncheckable,
     headers: dict[str, str],
 ) -> None:
-    more = (
-        {} if scope["path"] in PATHS else {"hint": error.hint}
-    )  # publishers have a contract of four members
+    # what publishers are answered has four members, by contract
+    more = {} if scope["path"] in PATHS else {"hint": error.hint}
     answer = problems.problem(Request(scope), error.status, error.code, str(error), headers, **more)
     await answer(scope, receive, send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -23,6 +24,7 @@ _GAUGES = {
     "deadLettered": "Events that ended as dead letters; a replay takes them out again.",
     "oldestPendingAgeSeconds": "Age of the oldest of them.",
 }
+_LABELS = ["pipeline", "tenant"]
 _STATES = ("active", "retrying", "blocked", "fallback", "paused")
 
 
@@ -33,28 +35,32 @@ class PipelineCollector(Collector):
         self._status = status
 
     def collect(self) -> Iterable[Metric]:
-        """Give one family per figure, with the pipeline's name as label."""
+        """Give one family per figure, with the pipeline's name and tenant as labels."""
         rows = self._status.pipelines()
         for key, text in _COUNTERS.items():
-            counter = CounterMetricFamily(f"auditflow_pipeline_{_snake(key)}", text, labels=["pipeline"])
+            counter = CounterMetricFamily(f"auditflow_pipeline_{_snake(key)}", text, labels=_LABELS)
             for row in rows:
-                counter.add_metric([row["name"]], row[key])
+                counter.add_metric(_labels(row), row[key])
             yield counter
         for key, text in _GAUGES.items():
-            gauge = GaugeMetricFamily(f"auditflow_pipeline_{_snake(key)}", text, labels=["pipeline"])
+            gauge = GaugeMetricFamily(f"auditflow_pipeline_{_snake(key)}", text, labels=_LABELS)
             for row in rows:
-                gauge.add_metric([row["name"]], row[key])
+                gauge.add_metric(_labels(row), row[key])
             yield gauge
         state = GaugeMetricFamily(
-            "auditflow_pipeline_state", "1 for the state it is in.", labels=["pipeline", "state"]
+            "auditflow_pipeline_state", "1 for the state it is in.", labels=[*_LABELS, "state"]
         )
         for row in rows:
             for name in _STATES:
-                state.add_metric([row["name"], name], float(row["state"] == name))
+                state.add_metric([*_labels(row), name], float(row["state"] == name))
         yield state
         yield GaugeMetricFamily(
             "auditflow_journal_bytes", "Size of the journal.", self._status.journal()["bytes"]
         )
+
+
+def _labels(row: dict[str, Any]) -> list[str]:
+    return [row["name"], row["tenant"]]
 
 
 def _snake(name: str) -> str:

@@ -12,7 +12,7 @@ from auditflow.journal.commands import Commands
 
 def router(commands: Commands) -> APIRouter:
     """Build the calls under `/api/v1/pipelines`."""
-    routes = APIRouter(prefix="/api/v1/pipelines/{name}", tags=["operate"])
+    routes = APIRouter(prefix="/api/v1/pipelines/{name:path}", tags=["operate"])
 
     @routes.post("/pause", summary="Let a pipeline's events wait in the journal, also over restarts")
     async def pause(name: str, caller: Calling) -> dict[str, Any]:

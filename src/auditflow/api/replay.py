@@ -13,11 +13,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from auditflow.api.tenancy import Calling
 from auditflow.api.times import rfc3339
 from auditflow.api.where import Where
-from auditflow.config import PipelineConfig
+from auditflow.config import Running
 from auditflow.journal import Journal
+from auditflow.journal.census import others
 from auditflow.journal.commands import Commands, no_such_pipeline
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.filter import compile_filter
+from auditflow.pipelines.share import share
 
 COUNT_SECONDS: Final = 5.0
 """A dry run looks at events for so long; what a pipeline takes of the rest it does not say."""
@@ -46,13 +48,14 @@ def router(journal: Journal, where: Where, commands: Commands) -> APIRouter:
     async def replay(order: Replay, caller: Calling) -> dict[str, Any]:
         caller.check(order.pipeline)
         since, until = _milliseconds(order)
-        config = await asyncio.to_thread(_pipeline, where, order.pipeline)
+        running = await asyncio.to_thread(_pipeline, where, order.pipeline)
         stretch = journal.between(since, until)
-        if not stretch:
+        events = len(stretch) - await asyncio.to_thread(others, journal, running.tenant, stretch)
+        if not events:
             raise HTTPException(409, _nothing(journal))
-        answer: dict[str, Any] = {"pipeline": order.pipeline, "events": len(stretch)}
+        answer: dict[str, Any] = {"pipeline": order.pipeline, "events": events}
         if order.dry_run:
-            return answer | await asyncio.to_thread(_counted, journal, stretch, config)
+            return answer | await asyncio.to_thread(_counted, journal, stretch, running, events)
         asked = str(uuid4())
         values = {"pipeline": order.pipeline, "since": since, "until": until, "asked": asked, "by": caller.by}
         return answer | await commands.ask("deliver-again", **values)
@@ -68,7 +71,7 @@ def _milliseconds(order: Replay) -> tuple[int, int]:
     return since, until
 
 
-def _pipeline(where: Where, name: str) -> PipelineConfig:
+def _pipeline(where: Where, name: str) -> Running:
     running = where.pipelines()
     if name not in running:
         raise HTTPException(404, no_such_pipeline(name, running))
@@ -82,19 +85,22 @@ def _nothing(journal: Journal) -> str:
     return f"The journal retains no event of that time; its oldest was accepted at {rfc3339(oldest)}"
 
 
-def _counted(journal: Journal, stretch: range, config: PipelineConfig) -> dict[str, int]:
-    """Count what condition and sampling take; `looked` is how many events that is of."""
-    decide = Decide(compile_filter(config.condition, config.sample))
+def _counted(journal: Journal, stretch: range, running: Running, events: int) -> dict[str, int]:
+    """Count what condition and sampling take; `looked` is how many of its `events` that is of."""
+    decide = Decide(compile_filter(running.config.condition, running.config.sample))
     if decide.trivial:
-        return {"looked": len(stretch), "matching": len(stretch)}
+        return {"looked": events, "matching": events}
     deadline = time.monotonic() + COUNT_SECONDS
-    at, matching = stretch.start, 0
+    at, looked, matching = stretch.start, 0, 0
     while at < stretch.stop and time.monotonic() < deadline:
-        blocks = journal.read(at, READ_BYTES)
+        blocks = journal.read(at, READ_BYTES, running.tenant)
         if not blocks:
             break
-        for block in blocks:
-            events = block.events[: max(0, stretch.stop - block.first)]
-            matching += len(decide(range(block.first, block.first + len(events)), events).events)
-        at = min(blocks[-1].end, stretch.stop)
-    return {"looked": at - stretch.start, "matching": matching}
+        for each in (share(block, running.tenant).before(stretch.stop) for block in blocks):
+            sequences = each.sequences(at)
+            looked += len(sequences)
+            if not each.block.damage:
+                held = [each.block.events[sequence - each.block.first] for sequence in sequences]
+                matching += len(decide(sequences, held).events)
+        at = blocks[-1].end
+    return {"looked": looked if at < stretch.stop else events, "matching": matching}

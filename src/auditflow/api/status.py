@@ -7,12 +7,13 @@ from typing import Any
 
 import msgspec
 
-from auditflow.event import PLATFORM_TENANT
+from auditflow.api.identity import identity
 from auditflow.journal import Account, Journal, Ledger
+from auditflow.journal.census import Census
 
 
 class Status:
-    """Reads journal and ledger; holds no state of its own, so it is right after any restart."""
+    """Reads journal and ledger; knows nothing that they do not say, so it is right after any restart."""
 
     def __init__(
         self,
@@ -26,16 +27,22 @@ class Status:
         self._ledger = ledger
         self._clock = clock
         self.tenants = tenants
+        self._census = Census(journal)
 
-    def pipelines(self) -> list[dict[str, Any]]:
-        """Give every active pipeline with its counts and condition, by name.
+    def pipelines(self, tenant: str | None = None) -> list[dict[str, Any]]:
+        """Give every active pipeline, or one tenant's, with its counts and condition, by tenant and name.
 
         The ledger is read before the journal's head: what is appended in between counts as accepted and
         pending, so `accepted = delivered + filtered + deadLettered + pending` at every moment.
         """
         accounts = [account for account in self._ledger.accounts() if account.active]
         head = self._journal.head()
-        return [self._pipeline(account, head) for account in sorted(accounts, key=lambda a: a.pipeline)]
+        others = self._census.others(accounts, head)
+        return [
+            self._pipeline(account, head, others.get(account.pipeline, 0))
+            for account in sorted(accounts, key=lambda account: account.pipeline)
+            if tenant is None or tenant == identity(account.pipeline)["tenant"]
+        ]
 
     def journal(self) -> dict[str, Any]:
         """Give the journal's extent: sequence numbers, bytes, and the damage it has met."""
@@ -46,16 +53,15 @@ class Status:
             "incidents": self._journal.incidents() + self._ledger.incidents(),
         }
 
-    def _pipeline(self, account: Account, head: int) -> dict[str, Any]:
+    def _pipeline(self, account: Account, head: int, others: int) -> dict[str, Any]:
         condition = msgspec.json.decode(account.condition)
-        pending = account.pending(head)
+        pending = account.pending(head, others)
         return {
-            "name": account.pipeline,
-            "tenant": PLATFORM_TENANT,
+            **identity(account.pipeline),
             "state": "paused" if account.paused else condition.get("state", "active"),
             "since": condition.get("since"),
             "breaker": condition.get("breaker", "closed"),
-            "accepted": account.accepted(head),
+            "accepted": account.accepted(head, others),
             "delivered": account.delivered,
             "filtered": account.filtered,
             "deadLettered": account.dead_lettered,

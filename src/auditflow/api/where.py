@@ -12,9 +12,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, HTTPException, Query
 
+from auditflow.api.identity import identity
 from auditflow.api.tenancy import Calling
 from auditflow.api.times import rfc3339
-from auditflow.config import PipelineConfig
+from auditflow.config import Running
 from auditflow.event import TENANT_PATTERN, UUID_PATTERN, owner_and_id
 from auditflow.journal import Account, Block, Journal, Ledger, Receipt
 from auditflow.pipelines.why import why_filtered
@@ -35,7 +36,7 @@ class Where:
         self,
         journal: Journal,
         ledger: Ledger,
-        pipelines: Callable[[], Mapping[str, PipelineConfig]],
+        pipelines: Callable[[], Mapping[str, Running]],
         *,
         retention: float = inf,
         clock: Callable[[], float] = time.time,
@@ -54,18 +55,25 @@ class Where:
             owner = owner_and_id(event)[0] if event else None
             if tenant in {None, owner}:
                 appended_at = self._journal.appended_at(sequence)
-                accounts = [account for account in self._ledger.accounts() if account.active]
                 return {
                     "eventId": event_id,
                     "tenant": owner,
                     "sequence": sequence,
                     "acceptedAt": rfc3339(appended_at) if appended_at else None,
                     "pipelines": [
-                        {"name": account.pipeline, **self._state(account, sequence, event)}
-                        for account in accounts
+                        identity(account.pipeline) | self._state(account, sequence, event)
+                        for account in self._ledger.accounts()
+                        if account.active and self._concerns(account, owner, sequence)
                     ],
                 }
         return None
+
+    def _concerns(self, account: Account, owner: str | None, sequence: int) -> bool:
+        """Tell whether the event is the pipeline's; of one that is not retained, only what was recorded tells."""
+        if not account.tenant or owner is not None:
+            return account.tenant in {"", owner}
+        name = account.pipeline
+        return bool(self._ledger.letter_of(name, sequence) or self._ledger.receipt_of(name, sequence))
 
     def _event(self, sequence: int) -> bytes | None:
         """Read the event; None when the journal no longer holds it."""
@@ -109,7 +117,8 @@ class Where:
         }
 
     def _filtered(self, account: Account, sequence: int, event: bytes | None) -> State:
-        config = self.pipelines().get(account.pipeline)
+        running = self.pipelines().get(account.pipeline) if event else None
+        config = running.config if running else None
         reason = why_filtered(event, config.condition, config.sample) if event and config else None
         if reason is not None:
             return {"state": "filtered", "reason": reason}

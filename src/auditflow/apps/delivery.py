@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
 from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.destinations import Destinations
 from auditflow.apps.housekeeping import Housekeeping
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator import Operator
 from auditflow.apps.own_audit import AuditedCommands, authenticating
 from auditflow.apps.reload import Change, Reload
+from auditflow.apps.secrets import secret_source
 from auditflow.apps.server import Server
+from auditflow.apps.tenants import tenant_folder, terms, watch
 from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
-from auditflow.config import Config, PipelineConfig, SinkChoice
+from auditflow.config import Config, Running, SinkChoice, running
 from auditflow.ingest.own_audit import ITSELF
 from auditflow.journal import Account, Journal, Ledger
 from auditflow.journal.ledger import SqliteLedger
 from auditflow.journal.sqlite import SqliteJournal
 from auditflow.pipelines.destination import Destination
 from auditflow.pipelines.recorder import Recorder
+from auditflow.pipelines.router import Router
 from auditflow.pipelines.tail import Tail
-from auditflow.plugins import Catalogue
+from auditflow.plugins import NO_SECRETS, Catalogue
 from auditflow.sinks._base import Outcome
+from auditflow.sinks._secret_sources import SecretSource
 
 _log = logging.getLogger(__name__)
 
@@ -42,24 +48,26 @@ async def run(
     stopping, reload_wanted = stop_requested(), reload_requested()
     journal = SqliteJournal.reader(directory.journal)
     ledger = SqliteLedger(directory.ledger)
-    enabled = [pipeline for pipeline in config.pipelines if pipeline.enabled]
-    ledger.register([pipeline.name for pipeline in enabled], journal.head(), journal.oldest())
+    folder = tenant_folder(config, catalogue)
+    enabled = running(config, folder.tenants if folder else None)
+    register(ledger, journal, enabled)
     sinks = OpenSinks()
     authenticator, own = authenticating(config, directory), directory.own_audit
     largest = config.server.max_request_bytes
     service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)
     server = Server(service, config.server.shutdown_timeout, config.server.tls)
-    delivery = Delivery(enabled, catalogue, Tail(journal), ledger)
-    reloading = reload(partial(_change, delivery, journal, ledger))
-    reloading.on_change = partial(own.note, "configuration.reloaded", ITSELF)
+    delivery = Delivery(enabled, catalogue, Tail(journal), ledger, secret_source(config.secrets, os.environ))
+
+    async def change(config: Config, catalogue: Catalogue) -> list[str]:
+        if folder:
+            await asyncio.to_thread(folder.judge_by, terms(config, catalogue))
+        wanted = running(config, folder.tenants if folder else None)
+        return await _change(delivery, journal, ledger, wanted, catalogue)
+
+    reloading = reload(change)
+    reloading.on_change = partial(own.note, by=ITSELF)
     housekeeping = Housekeeping(ledger, lambda: reloading.config, delivery.limits)
-    housekeeping.on_purge = lambda count: own.note(
-        "dead-letters.purged",
-        ITSELF,
-        outcome="success",
-        count=count,
-        reason="older than dead-letters.max-age",
-    )
+    housekeeping.on_purge = partial(own.note, "dead-letters.purged", ITSELF, outcome="success")
     operator = Operator(
         AuditedCommands(directory.commands, own), journal, ledger, delivery.heed, reloading.reload
     )
@@ -72,6 +80,8 @@ async def run(
                 tasks.create_task(housekeeping.run()),
                 tasks.create_task(reloading.watch(reload_wanted)),
             ]
+            if folder:
+                aside.append(tasks.create_task(watch(folder, reloading.refresh)))
             _log.info("sink service at %s://%s:%s", config.server.scheme, *listener.getsockname()[:2])
             await stopping.wait()
             for task in aside:
@@ -87,34 +97,51 @@ async def _change(
     delivery: Delivery,
     journal: Journal,
     ledger: Ledger,
-    pipelines: Sequence[PipelineConfig],
+    pipelines: Sequence[Running],
     catalogue: Catalogue,
 ) -> list[str]:
     """Let delivery go on with these pipelines. Those that are gone stay in the ledger until all the rest is done."""
-    names = [pipeline.name for pipeline in pipelines]
-    old = [account.pipeline for account in ledger.accounts() if account.active]
-    extent = journal.head(), journal.oldest()
-    await asyncio.to_thread(ledger.register, list(dict.fromkeys(old + names)), *extent)
+    old = delivery.running()
+    wanted = {each.name for each in pipelines}
+    leaving = [each for each in old if each.name not in wanted]
+    await asyncio.to_thread(register, ledger, journal, [*leaving, *pipelines])
     try:
         changed = await delivery.change(pipelines, catalogue)
     except BaseException:
-        await asyncio.to_thread(ledger.register, old, *extent)
+        await asyncio.to_thread(register, ledger, journal, old)
         raise
-    await asyncio.to_thread(ledger.register, names, *extent)
+    if leaving:
+        await asyncio.to_thread(register, ledger, journal, pipelines)
     return changed
+
+
+def register(ledger: Ledger, journal: Journal, pipelines: Sequence[Running]) -> None:
+    """Make exactly these pipelines active in the ledger."""
+    owners = {each.name: each.tenant for each in pipelines}
+    ledger.register([*owners], journal.head(), journal.oldest(), owners)
 
 
 class Delivery:
     """All pipelines of the process, over one reader and one recorder."""
 
     def __init__(
-        self, pipelines: Sequence[PipelineConfig], catalogue: Catalogue, tail: Tail, ledger: Ledger
+        self,
+        pipelines: Sequence[Running],
+        catalogue: Catalogue,
+        tail: Tail,
+        ledger: Ledger,
+        secrets: SecretSource = NO_SECRETS,
     ) -> None:
-        self._stores = Stores(tail, ledger, Recorder(ledger))
-        self._destinations: list[tuple[SinkChoice, Destination]] = []
+        self._stores = Stores(tail, Router(tail), ledger, Recorder(ledger))
+        self._secrets = secrets
+        self._destinations = Destinations()
         self._tasks: asyncio.TaskGroup | None = None
         accounts = {account.pipeline: account for account in ledger.accounts()}
         self._work = {each.name: self._made(each, catalogue, accounts[each.name]) for each in pipelines}
+
+    def running(self) -> list[Running]:
+        """Give the pipelines at work."""
+        return [work.running for work in self._work.values()]
 
     def heed(self, accounts: Sequence[Account]) -> None:
         """Do as the ledger says now."""
@@ -127,7 +154,7 @@ class Delivery:
         if work := self._work.get(pipeline):
             work.record.limits(full, warning)
 
-    async def change(self, pipelines: Sequence[PipelineConfig], catalogue: Catalogue) -> list[str]:
+    async def change(self, pipelines: Sequence[Running], catalogue: Catalogue) -> list[str]:
         """Go on with these pipelines, which the ledger knows; give the names of those that have changed.
 
         Pipelines that stay as they are go on undisturbed; one that changes goes on where it is. Raises what
@@ -135,9 +162,9 @@ class Delivery:
         """
         wanted = {each.name: each for each in pipelines}
         accounts = {account.pipeline: account for account in self._stores.ledger.accounts()}
-        ending = [work for name, work in self._work.items() if wanted.get(name) != work.config]
+        ending = [work for name, work in self._work.items() if wanted.get(name) != work.running]
         for work in ending:  # what the ledger will say when the last call under way is recorded
-            accounts[work.config.name].progress = work.record.progress
+            accounts[work.running.name].progress = work.record.progress
         new = {
             name: self._made(each, catalogue, accounts[name])
             for name, each in wanted.items()
@@ -147,33 +174,21 @@ class Delivery:
             work.stop()
         await ended(ending, CHANGE_SECONDS)
         for work in ending:
-            del self._work[work.config.name]
+            del self._work[work.running.name]
         self._work |= new
         if self._tasks is not None:
             for work in new.values():
                 work.start(self._tasks)
-        await self._close_unused()
-        return sorted(new.keys() | {work.config.name for work in ending})
+        self._stores.router.keep({work.running.tenant for work in self._work.values()})
+        await self._destinations.keep([work.outlet for work in self._work.values()])
+        return sorted(new.keys() | {work.running.name for work in ending})
 
-    def _made(self, config: PipelineConfig, catalogue: Catalogue, account: Account) -> Work:
-        return work_of(config, catalogue, self._stores, account, partial(self._reach, catalogue))
+    def _made(self, running: Running, catalogue: Catalogue, account: Account) -> Work:
+        def reach(choice: SinkChoice) -> Destination:
+            create = catalogue.get_sink(choice.name).create
+            return self._destinations.reach(choice, lambda: create(choice.properties, self._secrets))
 
-    def _reach(self, catalogue: Catalogue, choice: SinkChoice) -> Destination:
-        """Give the pipelines that share sink and properties one destination."""
-        for other, destination in self._destinations:
-            if (other.name, other.properties) == (choice.name, choice.properties):
-                return destination
-        destination = Destination(catalogue.get_sink(choice.name).create(choice.properties))
-        self._destinations.append((choice, destination))
-        return destination
-
-    async def _close_unused(self) -> None:
-        outlets = [work.outlet for work in self._work.values()]
-        used = {id(outlet.destination) for outlet in outlets}
-        used |= {id(outlet.fallback.destination) for outlet in outlets if outlet.fallback}
-        unused = [destination for _, destination in self._destinations if id(destination) not in used]
-        self._destinations = [each for each in self._destinations if id(each[1]) in used]
-        await asyncio.gather(*(destination.close() for destination in unused))
+        return work_of(running, catalogue, self._stores, account, reach)
 
     async def run(self, stopping: asyncio.Event, shutdown_seconds: float) -> None:
         """Deliver until told to stop; then let the calls under way end, within `shutdown_seconds`.
@@ -186,6 +201,7 @@ class Delivery:
             async with asyncio.TaskGroup() as self._tasks:
                 watching = self._tasks.create_task(_raise_from(recording))
                 self._tasks.create_task(tail.run())
+                following = self._tasks.create_task(self._stores.router.run())
                 for work in self._work.values():
                     work.start(self._tasks)
                 await stopping.wait()
@@ -194,10 +210,11 @@ class Delivery:
                     work.stop()
                 await ended(list(self._work.values()), shutdown_seconds)
                 watching.cancel()
+                following.cancel()
         finally:
             recorder.stop()
             await asyncio.wait([recording])
-            await asyncio.gather(*(destination.close() for _, destination in self._destinations))
+            await self._destinations.keep([])
 
 
 async def _raise_from(task: asyncio.Task[None]) -> None:

@@ -31,8 +31,8 @@ class Housekeeping:
         self._ledger = ledger
         self._config = config
         self._tell = tell
-        self.on_purge: Callable[[int], None] | None = None
-        """Called with the number of events whose dead letters were too old."""
+        self.on_purge: Callable[..., None] | None = None
+        """Called with the `count` of events whose dead letters were deleted, and the `reason`."""
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -44,7 +44,7 @@ class Housekeeping:
             except JournalUnavailable as error:
                 _log.error("old receipts and dead letters stay: %s", error.explained())
             else:
-                for pipeline in (each.name for each in config.pipelines if each.enabled):
+                for pipeline in extents.keys() | self._told.keys():
                     self._judge(pipeline, *extents.get(pipeline, (0, 0)), config)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -62,7 +62,7 @@ class Housekeeping:
                     count,
                 )
                 if self.on_purge:
-                    self.on_purge(count)
+                    self.on_purge(count=count, reason="older than dead-letters.max-age")
         return self._ledger.letter_extents()
 
     def _judge(self, pipeline: str, letters: int, earliest: int, config: Config) -> None:
@@ -76,6 +76,8 @@ class Housekeeping:
         if warning and warning != self._told.get(pipeline):
             _log.warning("%s: %s", pipeline, warning)
         self._told[pipeline] = warning
+        if not letters:
+            del self._told[pipeline]
         self._tell(pipeline, full, warning)
 
 

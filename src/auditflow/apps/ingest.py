@@ -18,7 +18,7 @@ from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.own_audit import authenticating, keep, places
 from auditflow.apps.server import Server
 from auditflow.apps.tenants import provision, shown, tenant_folder
-from auditflow.config import Config, PipelineConfig, Tenants, running
+from auditflow.config import Config, Running, Tenants, running
 from auditflow.ingest.admission import Admission
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
@@ -46,10 +46,8 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
     following = Following(file, in_force.text if IN_FORCE in os.environ else file.read, config)
 
-    def pipelines() -> dict[str, PipelineConfig]:
-        return {
-            each.name: each.config for each in running(following.config(), folder.tenants if folder else None)
-        }
+    def pipelines() -> dict[str, Running]:
+        return {each.name: each for each in running(following.config(), folder.tenants if folder else None)}
 
     where = Where(journal, ledger, pipelines, retention=config.journal.retention)
     operating = ingest_app.Operating(
@@ -98,7 +96,8 @@ def _open(
         dedup_window=config.journal.dedup_window,
         floor=max((account.progress.end() for account in ledger.accounts()), default=1),
     )
-    ledger.register([each.name for each in running(config, tenants)], journal.head(), journal.oldest())
+    owners = {each.name: each.tenant for each in running(config, tenants)}
+    ledger.register([*owners], journal.head(), journal.oldest(), owners)
     return journal, ledger
 
 

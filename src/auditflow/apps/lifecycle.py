@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -26,6 +27,7 @@ def keep_memory() -> None:
     A batch takes some buffers of half a megabyte, and by default glibc maps and unmaps each: the page faults are
     a fifth of the CPU of accepting a batch. Another C library is left as it is. See mallopt(3).
     """
+    gc.freeze()  # what is there now stays, so that no collection need look at it again
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in _MALLOC.values():
@@ -33,8 +35,8 @@ def keep_memory() -> None:
 
 
 _MALLOC: Final = {
-    "M_MMAP_THRESHOLD": (-3, 32 * 2**20),
-    "M_TRIM_THRESHOLD": (-1, 64 * 2**20),
+    "M_MMAP_THRESHOLD": (-3, 8 * 2**20),
+    "M_TRIM_THRESHOLD": (-1, 16 * 2**20),
     "M_TOP_PAD": (-2, 4 * 2**20),
     "M_ARENA_MAX": (-8, 1),
 }

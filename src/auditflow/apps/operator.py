@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from auditflow.errors import CommandRefused, ConfigError
 from auditflow.journal import Account, Journal, Ledger, Replay, Selection
+from auditflow.journal.census import others
 from auditflow.journal.commands import Commands, Values, no_such_pipeline
 
 LOOK_SECONDS: Final = 0.1
@@ -66,11 +67,12 @@ class Operator:
         return {"replayed": self._ledger.replay(selection, replay, int(time.time() * 1000))}
 
     def _deliver_again(self, pipeline: str, since: int, until: int, asked: str) -> Values:
-        self._running(pipeline)
+        tenant = self._running(pipeline).tenant
         stretch = self._journal.between(since, until)
-        if stretch:
-            self._ledger.deliver_again(pipeline, stretch.start, stretch.stop, asked)
-        return {"pipeline": pipeline, "events": len(stretch)}
+        foreign = others(self._journal, tenant, stretch)
+        if len(stretch) > foreign:
+            self._ledger.deliver_again(pipeline, stretch.start, stretch.stop, asked, foreign)
+        return {"pipeline": pipeline, "events": len(stretch) - foreign}
 
     def _reloaded(self) -> list[str]:
         """Reload on the event loop: commands are carried out beside it."""
@@ -79,10 +81,11 @@ class Operator:
         except ConfigError as error:
             raise CommandRefused(reason=f"The configuration stays as it was:\n{error}", status=409) from None
 
-    def _running(self, pipeline: str) -> None:
-        names = [account.pipeline for account in self._ledger.accounts() if account.active]
-        if pipeline not in names:
-            raise CommandRefused(reason=no_such_pipeline(pipeline, names), status=404)
+    def _running(self, pipeline: str) -> Account:
+        running = {account.pipeline: account for account in self._ledger.accounts() if account.active}
+        if pipeline not in running:
+            raise CommandRefused(reason=no_such_pipeline(pipeline, running), status=404)
+        return running[pipeline]
 
 
 def _selection(values: Values) -> Selection:

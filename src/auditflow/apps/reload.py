@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
 from auditflow.apps.in_force import ConfigFile, InForce
-from auditflow.config import Config, PipelineConfig
+from auditflow.config import Config
 from auditflow.config.document import read
 from auditflow.errors import AuditFlowError, ConfigError, JournalDamaged, JournalUnavailable, Problem
 from auditflow.foreign import text_of
@@ -19,22 +19,28 @@ from auditflow.plugins import Catalogue
 LOOK_SECONDS: Final = 1.0
 """How often the file is looked at; a change counts when it has stood still for so long."""
 
-FIXED: Final = ("server", "auth", "journal", "plugins")
+FIXED: Final = ("server", "auth", "journal", "plugins", "tenants", "secrets")
 """Sections that only a restart puts in force."""
 
 NOT_NOW: Final = "cannot change while AuditFlow runs", "restart AuditFlow, or take this change back"
 
 _log = logging.getLogger(__name__)
 
-Change = Callable[[Sequence[PipelineConfig], Catalogue], Awaitable[list[str]]]
-"""Goes on with other pipelines; gives the names of those that have changed, or raises and changes nothing."""
+Change = Callable[[Config, Catalogue], Awaitable[list[str]]]
+"""Goes on with what these say; gives the names of the pipelines that have changed, or raises and changes nothing."""
 
 
 class Reload:
     """Looks after one file, which had this text and meant this configuration at the start."""
 
-    def __init__(
-        self, file: ConfigFile, in_force: InForce, text: bytes, config: Config, change: Change
+    def __init__(  # noqa: PLR0913, PLR0917 - what is in force, and how it changes
+        self,
+        file: ConfigFile,
+        in_force: InForce,
+        text: bytes,
+        config: Config,
+        catalogue: Catalogue,
+        change: Change,
     ) -> None:
         self._file = file
         self._in_force = in_force
@@ -42,7 +48,8 @@ class Reload:
         self.config = config
         """What the file said when it was last put in force."""
         self.on_change: Callable[..., None] | None = None
-        """Called with the `outcome`, and what has `changed` or the `reason` why not, where nobody has asked for it by a command."""
+        """Called when files have changed: with the type of what that is, its `outcome`, and what has `changed` or the `reason` why not."""
+        self._catalogue = catalogue
         self._change = change
         self._busy = asyncio.Lock()
         self._seen = self._stamp() if file.read() == text else None
@@ -79,6 +86,20 @@ class Reload:
                     self._in_force.refuse(problems)
                 raise ConfigError(problems=problems) from error
 
+    async def refresh(self) -> None:
+        """Put in force what has changed beside the file. Raises JournalDamaged."""
+        async with self._busy:
+            try:
+                changed = await self._change(self.config, self._catalogue)
+            except JournalDamaged:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it is, all goes on as it was
+                _log.exception("the tenants' pipelines stay as they were")
+            else:
+                _log.info("the tenants were loaded again; changed: %s", ", ".join(changed) or "nothing")
+                if self.on_change:
+                    self.on_change("tenants.reloaded", outcome="success", changed=changed)
+
     def _problem(self, error: Exception) -> Problem:
         if isinstance(error, AuditFlowError):
             return Problem(str(self._file.path), 1, 1, "", str(error), error.hint)
@@ -92,12 +113,12 @@ class Reload:
             raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
         self._in_force.keep(text or b"")
         try:
-            changed = await self._change([each for each in loaded.pipelines if each.enabled], catalogue)
+            changed = await self._change(loaded, catalogue)
         except BaseException:
             self._in_force.keep(self._text)
             raise
         self._text = text or b""
-        self.config = loaded
+        self.config, self._catalogue = loaded, catalogue
         return changed
 
     async def _logged(self) -> None:
@@ -110,7 +131,7 @@ class Reload:
             _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")
             told = {"outcome": "success", "changed": changed}
         if self.on_change:
-            self.on_change(**told)
+            self.on_change("configuration.reloaded", **told)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:

@@ -70,7 +70,7 @@ def serve(start: Start, role: RoleName) -> int:
 
     listener = _listener(start.config, "delivery")
     in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
-    reload = partial(Reload, start.file, in_force, start.text, start.written)
+    reload = partial(Reload, start.file, in_force, start.text, start.written, start.catalogue)
     return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener, reload))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import uvicorn
 
+from auditflow.apps.protocol import Protocol
 from auditflow.config.tls import TlsConfig, renew, server_context
 from auditflow.errors import AddressInUse, AddressUnusable
 from auditflow.ingest.auth.watched import Watched
@@ -82,6 +83,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # who connects is who calls: X-Forwarded-For is anybody's word
                 ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
+                http=Protocol,
+                ws="none",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
                 backlog=BACKLOG,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from auditflow.config import PipelineConfig, SinkChoice
+from auditflow.config import PipelineConfig, Running, SinkChoice
 from auditflow.journal import Account, Ledger
 from auditflow.pipelines.again import Again
 from auditflow.pipelines.backfill import Backfill
@@ -23,7 +23,8 @@ from auditflow.pipelines.pace import Pace
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
 from auditflow.pipelines.replays import Replays
-from auditflow.pipelines.tail import Tail
+from auditflow.pipelines.router import Router
+from auditflow.pipelines.tail import Source, Tail
 from auditflow.plugins import Catalogue
 
 CHANGE_SECONDS: Final = 5.0
@@ -35,6 +36,7 @@ class Stores:
     """What all pipelines of the process read from and write to."""
 
     tail: Tail
+    router: Router
     ledger: Ledger
     recorder: Recorder
 
@@ -43,7 +45,7 @@ class Stores:
 class Work:
     """A pipeline as it is configured, and everything that is done for it."""
 
-    config: PipelineConfig
+    running: Running
     outlet: Outlet
     record: Record
     pipeline: Pipeline
@@ -59,7 +61,8 @@ class Work:
         """Do as the ledger says now: pause or go on, and deliver what it says is to be delivered again."""
         self.outlet.gate.pause(paused=account.paused)
         for errand in self.errands:
-            errand.wake()
+            if errand.due(account):
+                errand.wake()
 
     def stop(self) -> None:
         """Begin no more calls; those under way go on."""
@@ -79,14 +82,16 @@ async def ended(works: Sequence[Work], seconds: float) -> None:
 
 
 def work_of(
-    config: PipelineConfig,
+    running: Running,
     catalogue: Catalogue,
     stores: Stores,
     account: Account,
     reach: Callable[[SinkChoice], Destination],
 ) -> Work:
     """Make what is done for one pipeline; `reach` gives the destinations."""
+    config = running.config
     tail, ledger, recorder = stores.tail, stores.ledger, stores.recorder
+    source: Source = stores.router.feed(running.tenant) if running.tenant else tail
     decide = decide_of(config, catalogue)
     policy, second = config.delivery, config.sink.fallback
     outlet = Outlet(
@@ -96,16 +101,18 @@ def work_of(
         Fallback(reach(second), policy.fallback_after, second.backfill) if second else None,
         Pace(policy.rate or 0.0),
     )
-    record = Record(config.name, account.progress, recorder)
+    record = Record(running.name, account.progress, recorder, tenant=running.tenant)
     record.breaker = outlet.destination.breaker
     backfill = Backfill(ledger, tail, decide, outlet, record)
     record.on_debt = backfill.wake
     errands = (
         Replays(ledger, decide, outlet, record, recorder),
-        Again(ledger, tail, decide, outlet, record, recorder),
+        Again(ledger, source, decide, outlet, record, recorder),
         backfill,
     )
-    return Work(config, outlet, record, Pipeline(tail, decide, outlet, record), errands)
+    work = Work(running, outlet, record, Pipeline(source, decide, outlet, record), errands)
+    work.heed(account)
+    return work
 
 
 def decide_of(config: PipelineConfig, catalogue: Catalogue) -> Decide:

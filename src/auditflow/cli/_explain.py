@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import typer
 import uuid_utils
 
@@ -73,7 +72,7 @@ def _redacted(event: bytes, config: Config) -> tuple[bytes, list[Explained]]:
 
 
 def _pipeline(event: bytes, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
-    fields = msgspec.json.decode(event)
+    fields = json.loads(event)
     condition = pipeline.condition or Condition()
     kept = keeps(pipeline.sample)(fields["eventId"])
     explained: Explained = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from auditflow.errors import AuditFlowError
+from auditflow.event import PLATFORM_TENANT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -49,6 +50,12 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console().print(table)
+
+
+def reference(row: dict[str, Any]) -> str:
+    """Give the name by which commands know a pipeline of an answer."""
+    tenant = row.get("tenant") or PLATFORM_TENANT
+    return str(row["name"]) if tenant == PLATFORM_TENANT else f"{tenant}/{row['name']}"
 
 
 def console() -> "Console":

@@ -16,5 +16,5 @@ def run(
 
     from auditflow.cli._server import ask
 
-    ask(url, "POST", f"pipelines/{quote(pipeline, safe='')}/pause")
+    ask(url, "POST", f"pipelines/{quote(pipeline)}/pause")
     typer.echo(f"{pipeline} is paused; resume it with: auditflow resume {pipeline}")

@@ -16,5 +16,5 @@ def run(
 
     from auditflow.cli._server import ask
 
-    ask(url, "POST", f"pipelines/{quote(pipeline, safe='')}/resume")
+    ask(url, "POST", f"pipelines/{quote(pipeline)}/resume")
     typer.echo(f"{pipeline} goes on")

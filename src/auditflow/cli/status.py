@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from auditflow.cli._options import FormatOption, UrlOption
-from auditflow.cli._output import Format, console, show_json
+from auditflow.cli._output import Format, console, reference, show_json
 from auditflow.errors import ServerUnreachable
 
 
@@ -84,18 +84,17 @@ def render(status: dict[str, Any]) -> Any:
         color = _COLORS.get(row["state"], "")
         age = readable_age(row["oldestPendingAgeSeconds"]) if row["pending"] else ""
         counts = [f"{row[name]:,}" for name in _COUNTS]
-        table.add_row(Text(row["name"]), Text(row["state"], color), *counts, age)
+        name = reference(row)
+        table.add_row(Text(name), Text(row["state"], color), *counts, age)
         if row["state"] != "active" and row["lastError"]:
             error = row["lastError"]
-            troubles.append(Text(f"\n{row['name']}: {error['code']}: {error['message']}", color))
+            troubles.append(Text(f"\n{name}: {error['code']}: {error['message']}", color))
             if error["hint"]:
                 troubles.append(Padding.indent(Text(f"hint: {error['hint']}"), 2))
         if row["warning"]:
-            troubles.append(Text(f"\n{row['name']}: {row['warning']}", "yellow"))
-    journal = status.get("journal") or {
-        "incidents": []
-    }  # who has a tenant sees that tenant's pipelines alone
-    incidents = [Text(f"\njournal: {incident}", "red") for incident in journal["incidents"]]
+            troubles.append(Text(f"\n{name}: {row['warning']}", "yellow"))
+    damage = status.get("journal", {}).get("incidents", [])  # which callers with a tenant are not told
+    incidents = [Text(f"\njournal: {incident}", "red") for incident in damage]
     return Group(table, *troubles, *incidents, *_refused(status))
 
 

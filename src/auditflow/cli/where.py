@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from auditflow.cli._options import FormatOption, UrlOption
-from auditflow.cli._output import Format, safe, show_json, show_table
+from auditflow.cli._output import Format, reference, safe, show_json, show_table
 
 
 def run(
@@ -36,7 +36,7 @@ def run(
         )
     )
     rows = (
-        [each["name"], each["state"], each.get("at") or "", _details(each)] for each in found["pipelines"]
+        [reference(each), each["state"], each.get("at") or "", _details(each)] for each in found["pipelines"]
     )
     show_table(("pipeline", "state", "at", ""), ([safe(cell) for cell in row] for row in rows))
 

@@ -49,11 +49,16 @@ def _matching(pattern: str, *needles: str) -> Callable[[str], Iterator[Span]]:
 
 
 def _grouped(
-    group: str, begins: Callable[[str], bool], lengths: range, holds: Callable[[str], bool]
+    group: str,
+    begins: Callable[[str], bool],
+    lengths: range,
+    digits: Callable[[str], str],
+    holds: Callable[[str], bool],
 ) -> Callable[[str], Iterator[Span]]:
     """Find numbers that are written in one or in groups, which a space or a hyphen separates.
 
     They begin and end with a group, beside which there is no letter or digit; of several, the longest counts.
+    `holds` checks the digits of all groups together.
     """
     runs = re.compile(f"{group}(?:[ -]{group})*").finditer
     groups_of = re.compile("[A-Z0-9]+").finditer
@@ -62,32 +67,33 @@ def _grouped(
         for run in runs(text):
             if run.end() - run.start() < lengths.start:
                 continue
-            groups = [(each[0], each.start(), each.end()) for each in groups_of(text, *run.span())]
+            groups = [(each[0], digits(each[0]), each.span()) for each in groups_of(text, *run.span())]
+            del groups[: _is_ascii_alnum(text[run.start() - 1 : run.start()])]
+            del groups[len(groups) - _is_ascii_alnum(text[run.end() : run.end() + 1]) :]
             number = 0
             while number < len(groups):
-                last = longest(text, groups, number) if begins(groups[number][0]) else -1
+                last = longest(groups, number) if begins(groups[number][0]) else -1
                 if last >= 0:
-                    yield groups[number][1], groups[last][2]
+                    yield groups[number][2][0], groups[last][2][1]
                 number = max(number, last) + 1
 
-    def longest(text: str, groups: list[tuple[str, int, int]], first: int) -> int:
+    def longest(groups: list[tuple[str, str, Span]], first: int) -> int:
         """Give the number of the group with which what begins at the first one ends; -1 for none."""
-        start, whole, found = groups[first][1], "", -1
+        length, whole, found = 0, "", -1
         for number in range(first, len(groups)):
-            whole += groups[number][0]
-            if len(whole) >= lengths.stop:
+            text, coded, _ = groups[number]
+            length, whole = length + len(text), whole + coded
+            if length >= lengths.stop:
                 break
-            if len(whole) in lengths and _stands_alone(text, start, groups[number][2]) and holds(whole):
+            if length in lengths and holds(whole):
                 found = number
         return found
 
     return find
 
 
-def _stands_alone(text: str, start: int, end: int) -> bool:
-    return not any(
-        beside.isascii() and beside.isalnum() for beside in (text[start - 1 : start], text[end : end + 1])
-    )
+def _is_ascii_alnum(character: str) -> bool:
+    return character.isascii() and character.isalnum()
 
 
 _DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
@@ -104,9 +110,13 @@ _begins_iban = re.compile(r"[A-Z]{2}[0-9]{2}").match
 _IN_DIGITS: Final = {ord(letter): str(int(letter, 36)) for letter in string.ascii_uppercase}
 
 
-def _passes_mod_97(iban: str) -> bool:
-    """Check the two digits behind the country (ISO 13616-1)."""
-    return int((iban[4:] + iban[:4]).translate(_IN_DIGITS)) % 97 == 1
+def _iban_digits(group: str) -> str:
+    return group.translate(_IN_DIGITS)
+
+
+def _passes_mod_97(digits: str) -> bool:
+    """Check the two digits behind the country, whose letters are four digits here (ISO 13616-1)."""
+    return int(digits[6:] + digits[:6]) % 97 == 1
 
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
@@ -143,7 +153,8 @@ def _ips(text: str) -> Iterator[Span]:
         if run.end() - run.start() < _SHORTEST_IP:
             continue
         start, end = _without_punctuation(text, *run.span())
-        if _stands_alone(text, start, end) and _is_ipv6(text[start:end]):
+        beside = text[start - 1 : start] + text[end : end + 1]
+        if _is_ipv6(text[start:end]) and not any(map(_is_ascii_alnum, beside)):
             yield start, end
         else:
             for match in _dotted_numbers(text, start, end):
@@ -187,12 +198,18 @@ DETECTORS: Final[dict[DetectorName, Detector]] = {
     ),
     "card": Detector(
         # of the issuers, 2 to 6 are payment cards; a time in milliseconds begins with 1
-        _grouped("[0-9]{3,}", lambda group: group[0] in "23456", range(13, 20), _passes_luhn),
+        _grouped("[0-9]{3,}", lambda group: group[0] in "23456", range(13, 20), str, _passes_luhn),
         shortest=13,
         traces=(_BEFORE + rb"[2-6][0-9]{2}(?:[ -]?[0-9]){10,16}" + _AFTER,),
     ),
     "iban": Detector(
-        _grouped("[A-Z0-9]+", lambda group: _begins_iban(group) is not None, range(15, 35), _passes_mod_97),
+        _grouped(
+            "[A-Z0-9]+",
+            lambda group: _begins_iban(group) is not None,
+            range(15, 35),
+            _iban_digits,
+            _passes_mod_97,
+        ),
         shortest=15,
         traces=(_BEFORE + rb"[A-Z]{2}[0-9]{2}(?:[ -]?[A-Z0-9]){11,30}" + _AFTER,),
     ),

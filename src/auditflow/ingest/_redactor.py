@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from bisect import bisect_right
@@ -19,22 +20,25 @@ from auditflow.ingest._redaction_rule import MANIFEST, Rule, encode, key_traces,
 from auditflow.ingest._splice import Splice
 
 _LENGTHS: Final = {"eventType": range(1, 256), "sourceSystem": range(1, 256), "correlationId": range(65)}
-
-
 _HIDDEN_ASCII: Final = rb"\\u00[2-7]"
 """A character that needs no escape and has one all the same: a name or a text may hide behind it."""
 
 
 def _compiled(patterns: Sequence[bytes]) -> list[Any]:
     """Compile traces: words one by one, to which RE2 can skip, and all others as one, which it reads through."""
+    words = {pattern for pattern in patterns if re.escape(pattern) == pattern}
+    others = {pattern for pattern in patterns if pattern not in words}
+    joined = [b"|".join(sorted(others))] if others else []
+    return [_re2_of_bytes(pattern) for pattern in (_HIDDEN_ASCII, *sorted(words), *joined)]
+
+
+@functools.lru_cache(maxsize=256)  # tenants have much the same rules
+def _re2_of_bytes(pattern: bytes) -> Any:
     import re2
 
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1  # any bytes
-    words = {pattern for pattern in patterns if re.escape(pattern) == pattern}
-    others = {pattern for pattern in patterns if pattern not in words}
-    joined = [b"|".join(sorted(others))] if others else []
-    return [re2.compile(pattern, options) for pattern in (_HIDDEN_ASCII, *sorted(words), *joined)]
+    return re2.compile(pattern, options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +88,16 @@ class Redactor:
 
     def _suspects(self, page: bytes, events: Sequence[bytes]) -> set[int]:
         """Give the numbers of the events that some rule may change, or that may hide that it does."""
-        found = [match.start() for trace in self._traces for match in trace.finditer(page)]
-        ends = list(accumulate(len(event) + 1 for event in events)) if found else []
-        return {bisect_right(ends, at) for at in found}
+        suspects: set[int] = set()
+        nexts: list[int] = []
+        for trace in self._traces:
+            start = 0
+            while start < len(page) and (match := trace.search(page, start)):
+                nexts = nexts or list(accumulate(len(event) + 1 for event in events))
+                number = bisect_right(nexts, match.start())
+                suspects.add(number)
+                start = nexts[number]  # one finding is enough
+        return suspects
 
     def _rewritten(self, event: bytes) -> tuple[bytes, list[list[Place]]]:
         """Take an event apart and give what is made of it, with the places that each rule changed."""

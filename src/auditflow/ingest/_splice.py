@@ -90,7 +90,7 @@ def _apply(
     times = map(bytes.count, events, repeat(target.name))
     spliced = map(bytes.replace, events, olds, news, repeat(1))
     changed = []
-    for number, (often, before, edited) in enumerate(zip(times, list(events), spliced, strict=True)):
+    for number, (often, before, edited) in enumerate(zip(times, events, spliced, strict=True)):
         if often:
             after = edited if edited != before else _looked_at_closely(before, target, values[number])
             if often > 1 or after is None:

@@ -67,8 +67,8 @@ class Call:
             headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, TenantRefused):
-            seconds = _comes_back(error)
-            headers = [(b"retry-after", str(seconds).encode())] if seconds else []
+            wait = _comes_back(error)
+            headers = [(b"retry-after", str(wait).encode())] if wait else []
             return Answer(error.status, self.problem(error.code, str(error)), headers)
         if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
             # the message names sizes and paths of the server: its log is the place for them
@@ -219,7 +219,7 @@ def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
 
 
 def _comes_back(refusal: TenantRefused) -> int:
-    """Give the seconds after which it is worth to come back; 0 where it is not."""
+    """Give the seconds after which the quota allows it; 0 where waiting does not help."""
     return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 

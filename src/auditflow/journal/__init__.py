@@ -12,7 +12,8 @@ J5  Opening succeeds after any crash or damage: a torn tail is recovered, what c
     reported and counted, and sequence numbers are never used twice.
 J6  At `max-size` append raises JournalFull. What an active pipeline has not finished is never evicted;
     what all have finished stays for `retention`, or until its room is needed.
-J7  Blocks are read whole and carry tenants and count, so that a reader can skip them without decoding.
+J7  Blocks are read whole and carry tenants and count, so that a reader can skip them without decoding. An event
+    that nobody can tell the tenant of any more, because it is lost, is accounted for by every pipeline.
 J8  Every implementation passes the contract suites `auditflow.testing.journal_contract` and `ledger_contract`.
 
 Two stores, because they have two writers: the ingest process appends to the journal, the delivery process
@@ -36,7 +37,7 @@ on them, are in `sql/journal.sql` and `sql/ledger.sql`.
 
 Where to look
 -------------
-`sqlite` appends, `reader` reads; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
+`sqlite` appends, `reader` reads, `census` counts by tenant; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
 `opening`, `recovery` and `salvage` deal with damage; `ledger`, `accounting` and `letters` and `receipts` keep
 what became of events; `commands` carries what operators ask for to the delivery process; `memory` is both stores for tests.
 """
@@ -46,6 +47,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
 
 from auditflow.journal.letters import ALL, LOST, Letter, LetterGroup, Replay, Replayed, Selection
 from auditflow.journal.progress import Progress
@@ -71,6 +74,8 @@ __all__ = [
     "Selection",
     "Update",
 ]
+
+NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -107,7 +112,7 @@ class Block:
     appended_at: int
     """Unix time, milliseconds."""
     tenants: Mapping[str, int]
-    """How many of the events belong to each tenant."""
+    """How many of the events belong to each tenant; empty where nobody knows any more."""
     events: Sequence[bytes]
     damage: str = ""
     """Why the events cannot be read; empty for a sound block, and then `events` has `count` items."""
@@ -141,12 +146,19 @@ class Journal(ABC):
         """Give the first retained sequence number, or `head()` when the journal is empty."""
 
     @abstractmethod
-    def read(self, start: int, max_bytes: int) -> list[Block]:
+    def read(self, start: int, max_bytes: int, tenant: str = "") -> list[Block]:
         """Read blocks in order, beginning with the one that holds `start` or, failing that, the next one.
 
         Stops after the block that brings the total to `max_bytes`; empty at the head. A hole between two
         blocks, or before the first, means that those events are lost. Decodes: call it off the event loop
-        when blocks may be large.
+        when blocks may be large. With a `tenant`, blocks that hold none of its events come without any.
+        """
+
+    @abstractmethod
+    def headers(self, start: int, limit: int) -> list[Block]:
+        """Give blocks as `read` does, at most `limit` of them and without their events: nothing is decoded.
+
+        Nothing is checked either: of a damaged block it is not known whether `tenants` is right.
         """
 
     @abstractmethod
@@ -227,11 +239,14 @@ class Lane:
     end: int
     """Sequence number after its last event."""
     progress: Progress
+    others: int = 0
+    """How many of its events are other tenants'."""
 
     @property
     def pending(self) -> int:
         """How many of its events have not ended yet."""
-        return max(0, self.end - self.progress.low - self.progress.beyond())
+        ahead = self.end - self.progress.low - self.progress.beyond()
+        return max(0, ahead - (self.others - self.progress.others))
 
     def open(self, sequence: int) -> bool:
         """Tell whether the event is one of those."""
@@ -243,7 +258,8 @@ class Account:
     """A pipeline as the ledger has it.
 
     In a consistent reading of journal and ledger
-    ``accepted(head) == delivered + filtered + dead_lettered + pending(head)``.
+    ``accepted(head) == delivered + filtered + dead_lettered + pending(head)``. For a pipeline of one tenant, both
+    also need to know how many events of other tenants there are from `progress.seen` to `head`: see `census`.
     """
 
     pipeline: str
@@ -268,14 +284,18 @@ class Account:
     """What it delivers again, oldest first."""
     owed: int = 0
     """Events delivered by the fallback that the first destination is to get, too."""
+    tenant: str = ""
+    """Whose events it gets; empty for everybody's."""
+    to_replay: bool = False
+    """Whether there are dead letters that it is to deliver anew."""
 
-    def accepted(self, head: int) -> int:
+    def accepted(self, head: int, others: int = 0) -> int:
         """Count the events it is accountable for, when the journal's head is `head`."""
-        return head - self.base + self.again
+        return head - self.base - self.progress.others - others + self.again
 
-    def pending(self, head: int) -> int:
+    def pending(self, head: int, others: int = 0) -> int:
         """Count those of them that have not ended."""
-        ahead = head - self.progress.low - self.progress.beyond()
+        ahead = head - self.progress.low - self.progress.beyond() - others
         return ahead + self.replaying + sum(lane.pending for lane in self.lanes)
 
     def oldest_open(self) -> int:
@@ -287,8 +307,10 @@ class Ledger(ABC):
     """What became of every event, per pipeline. One process writes; any number of processes read."""
 
     @abstractmethod
-    def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
-        """Make exactly these pipelines active.
+    def register(
+        self, pipelines: Sequence[str], head: int, oldest: int, owners: Mapping[str, str] = NOBODY
+    ) -> None:
+        """Make exactly these pipelines active; `owners` says whose events those get that do not get everybody's.
 
         A new one starts at `head`; in a ledger that knows no pipeline yet, at `oldest`, so that a lost
         ledger repeats work and never skips it. A known one goes on where it stopped; what was evicted while
@@ -306,9 +328,10 @@ class Ledger(ABC):
         """
 
     @abstractmethod
-    def deliver_again(self, pipeline: str, first: int, end: int, asked: str) -> None:
+    def deliver_again(self, pipeline: str, first: int, end: int, asked: str, others: int = 0) -> None:
         """Make a pipeline deliver events of the journal again: those from `first` to before `end`.
 
+        `others` is how many of these are other tenants', and not its own.
         `asked` names the wish; one that is being fulfilled already is not entered twice. Raises KeyError for
         a pipeline that was never registered.
         """

@@ -33,7 +33,7 @@ def put(connection: apsw.Connection, account: Account) -> None:
     numbers = (
         int(account.active), int(account.paused), account.base, *progress_row(account.progress),
         account.delivered, account.filtered, account.dead_lettered, account.replaying, account.again,
-        account.attempts, account.duplicates,
+        account.attempts, account.duplicates, account.tenant,
     )  # fmt: skip
     crc = guard(account.pipeline, numbers)
     run(connection, SQL.put_account, account.pipeline, *numbers, crc, account.condition)
@@ -41,17 +41,17 @@ def put(connection: apsw.Connection, account: Account) -> None:
 
 def read(row: Any) -> Account:
     """Make an account of a row. Raises CorruptError."""
-    name, *numbers, crc, condition, lanes, owed = row
+    name, *numbers, crc, condition, lanes, owed, to_replay = row
     if crc != guard(name, tuple(numbers)):
         raise apsw.CorruptError(f"the account of pipeline {name!r} does not match its checksum")
-    active, paused, base, low, done, delivered, filtered, dead_lettered, *rest = numbers
-    replaying, again, attempts, duplicates = rest
+    active, paused, base, low, done, seen, others, *rest = numbers
+    delivered, filtered, dead_lettered, replaying, again, attempts, duplicates, tenant = rest
     return Account(
         pipeline=name,
         active=bool(active),
         paused=bool(paused),
         base=base,
-        progress=Progress(low, int.from_bytes(done, "little")),
+        progress=Progress(low, int.from_bytes(done, "little"), seen, others),
         delivered=delivered,
         filtered=filtered,
         dead_lettered=dead_lettered,
@@ -62,19 +62,33 @@ def read(row: Any) -> Account:
         condition=condition,
         lanes=[_lane(name, *values) for values in sorted(json.loads(lanes))],
         owed=owed,
+        tenant=tenant,
+        to_replay=bool(to_replay),
     )
 
 
-def _lane(pipeline: str, number: int, first: int, end: int, low: int, done: str, crc: int) -> Lane:  # noqa: PLR0913, PLR0917 - a row
+def _lane(  # noqa: PLR0913, PLR0917 - a row
+    pipeline: str,
+    number: int,
+    first: int,
+    end: int,
+    of_others: int,
+    low: int,
+    done: str,
+    seen: int,
+    others: int,
+    crc: int,
+) -> Lane:
     bits = bytes.fromhex(done)
-    if crc != guard(pipeline, (first, end, low, bits)):
+    if crc != guard(pipeline, (first, end, of_others, low, bits, seen, others)):
         raise apsw.CorruptError(f"what {pipeline!r} delivers again does not match its checksum")
-    return Lane(number, first, end, Progress(low, int.from_bytes(bits, "little")))
+    return Lane(number, first, end, Progress(low, int.from_bytes(bits, "little"), seen, others), of_others)
 
 
-def progress_row(progress: Progress) -> tuple[int, bytes]:
-    """Give a progress as the columns `low` and `done`."""
-    return progress.low, progress.done.to_bytes((progress.done.bit_length() + 7) // 8, "little")
+def progress_row(progress: Progress) -> tuple[int, bytes, int, int]:
+    """Give a progress as the columns `low`, `done`, `seen` and `others`."""
+    done = progress.done.to_bytes((progress.done.bit_length() + 7) // 8, "little")
+    return progress.low, done, progress.seen, progress.others
 
 
 def guard(name: str, numbers: tuple[object, ...]) -> int:

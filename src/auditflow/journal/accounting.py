@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from auditflow.journal import Account, Progress, Update
 
 
-def registered(accounts: Sequence[Account], active: Sequence[str], head: int, oldest: int) -> list[Account]:
-    """Give all accounts after exactly the pipelines `active` have been made active."""
-    known = {account.pipeline: account for account in accounts}
+def registered(
+    accounts: Sequence[Account], active: Mapping[str, str], head: int, oldest: int
+) -> list[Account]:
+    """Give the accounts that are new or changed when exactly the pipelines `active` are, each with its tenant."""
+    known = {account.pipeline for account in accounts}
     start = head if known else oldest
     new = [
-        Account(name, active=True, base=start, progress=Progress(start))
-        for name in dict.fromkeys(active)
+        Account(name, active=True, base=start, progress=Progress(start), tenant=tenant)
+        for name, tenant in active.items()
         if name not in known
     ]
-    return [_resumed(account, oldest, active=account.pipeline in active) for account in accounts] + new
+    resumed = [_resumed(account, oldest, active.get(account.pipeline)) for account in accounts]
+    return [now for now, before in zip(resumed, accounts, strict=True) if now != before] + new
 
 
-def _resumed(account: Account, oldest: int, *, active: bool) -> Account:
+def _resumed(account: Account, oldest: int, tenant: str | None) -> Account:
+    """Give an account as it is with this tenant; with None, it is not active."""
+    if tenant is None:
+        return replace(account, active=False)
     progress = account.progress
-    if account.active or not active or progress.low >= oldest:
-        return replace(account, active=active)
+    if account.active or progress.low >= oldest:
+        return replace(account, active=True, tenant=tenant)
     # evicted while nobody waited for them: no longer accounted for
     gone = oldest - progress.low
     terminal = (progress.done & ((1 << gone) - 1)).bit_count()
-    moved = Progress(oldest, progress.done >> gone)
-    return replace(account, active=True, base=account.base + gone - terminal, progress=moved)
+    moved = Progress(oldest, progress.done >> gone, progress.seen, progress.others)
+    return replace(account, active=True, tenant=tenant, base=account.base + gone - terminal, progress=moved)
 
 
 def applied(account: Account, update: Update) -> Account:

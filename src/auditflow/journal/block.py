@@ -29,6 +29,7 @@ _BORDER = struct.Struct("<I")
 _RAW_DEFLATE: Final = -15
 _TIME, _OWNER = "q", "I"
 """Types of the columns: 8 bytes of Unix milliseconds, and 4 of the tenant's index, little-endian."""
+_NOBODY: Final = len("{}")
 _tenants = msgspec.json.Decoder(dict[str, int])
 
 
@@ -51,6 +52,10 @@ class Row(NamedTuple):
             return self.crc == _checksum(*self[:4], self.tenants, self.payload)
         except (TypeError, ValueError, struct.error, AttributeError):
             return False
+
+    def concerns(self, tenant: str) -> bool:
+        """Tell whether the block holds events of the tenant, or may; that of all tenants, if none is named."""
+        return not tenant or len(self.tenants) <= _NOBODY or b'"%s":' % tenant.encode() in self.tenants
 
 
 def cut(events: Sequence[bytes]) -> Iterator[slice]:
@@ -89,13 +94,22 @@ def gap(first: int, end: int, at: int) -> Row:
     return _row(first, end - first, at, 0, {}, b"")
 
 
-def decode(row: Row, following: int | None) -> Block | None:
+def header(first: Any, count: Any, appended_at: Any, tenants: Any) -> Block | None:
+    """Make a block of what is known without its events; None when even its place is unknown."""
+    try:
+        return Block(int(first), int(count), int(appended_at), _tenants.decode(tenants), ())
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return None
+
+
+def decode(row: Row, following: int | None, tenant: str = "") -> Block | None:
     """Turn a row into a block; None when it is damaged so that even its place is unknown.
 
-    `following` is the first sequence number of the next row.
+    `following` is the first sequence number of the next row. A sound block without events of the `tenant` comes
+    without any.
     """
     if row.sound():
-        return _decode_sound(row)
+        return _decode_sound(row) if row.concerns(tenant) else header(*row[:3], row.tenants)
     try:
         first, end = int(row.first), int(row.first) + int(row.length)
     except (TypeError, ValueError):

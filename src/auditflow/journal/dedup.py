@@ -19,7 +19,7 @@ SLICES: Final = 4
 SMALLEST: Final = 250_000
 GROWTH: Final = 4
 LARGEST: Final = 16_000_000
-RECENT: Final = 125_000
+RECENT: Final = 50_000
 """Ids of one generation kept exactly; two generations are kept."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -15,6 +15,7 @@ import apsw
 from auditflow.errors import JournalDamaged, JournalUnavailable
 from auditflow.journal import (
     ALL,
+    NOBODY,
     Account,
     Ledger,
     Letter,
@@ -42,9 +43,11 @@ class LedgerReader(Ledger):
         self._path = Path(path)
         self._reading = Reading(self._path)
 
-    def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
+    def register(
+        self, pipelines: Sequence[str], head: int, oldest: int, owners: Mapping[str, str] = NOBODY
+    ) -> None:
         """Refuse: only the delivery process writes."""
-        self._refuse(pipelines, head, oldest)
+        self._refuse(pipelines, head, oldest, owners)
 
     def commit(
         self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
@@ -52,9 +55,9 @@ class LedgerReader(Ledger):
         """Refuse: only the delivery process writes."""
         self._refuse(updates, replayed, token)
 
-    def deliver_again(self, pipeline: str, first: int, end: int, asked: str) -> None:
+    def deliver_again(self, pipeline: str, first: int, end: int, asked: str, others: int = 0) -> None:
         """Refuse: only the delivery process writes."""
-        self._refuse(pipeline, first, end, asked)
+        self._refuse(pipeline, first, end, asked, others)
 
     def pause(self, pipeline: str, *, paused: bool) -> None:
         """Refuse: only the delivery process writes."""
@@ -165,10 +168,13 @@ class SqliteLedger(LedgerReader):
         """Open the ledger for reading, beside a writer in another process."""
         return LedgerReader(path)
 
-    def register(self, pipelines: Sequence[str], head: int, oldest: int) -> None:
+    def register(
+        self, pipelines: Sequence[str], head: int, oldest: int, owners: Mapping[str, str] = NOBODY
+    ) -> None:
         """Make exactly these pipelines active."""
+        active = {name: owners.get(name, "") for name in pipelines}
         with self._writing() as connection:
-            for account in registered(account_rows.accounts(connection), pipelines, head, oldest):
+            for account in registered(account_rows.accounts(connection), active, head, oldest):
                 kept = account if account.active else lane_rows.forget(connection, account)
                 account_rows.put(connection, kept)
             letter_rows.release(connection)
@@ -187,10 +193,10 @@ class SqliteLedger(LedgerReader):
             if replayed:
                 letter_rows.settle(connection, replayed)
 
-    def deliver_again(self, pipeline: str, first: int, end: int, asked: str) -> None:
+    def deliver_again(self, pipeline: str, first: int, end: int, asked: str, others: int = 0) -> None:
         """Make a pipeline deliver events of the journal again: those from `first` to before `end`."""
         with self._writing() as connection:
-            lane_rows.add(connection, pipeline, first, end, asked)
+            lane_rows.add(connection, pipeline, first, end, asked, others)
 
     def pause(self, pipeline: str, *, paused: bool) -> None:
         """Keep whether the pipeline is to wait. Raises KeyError for one that was never registered."""

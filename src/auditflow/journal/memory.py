@@ -61,17 +61,22 @@ class MemoryJournal(Journal):
         """Give the first retained sequence number, or `head()` when the journal is empty."""
         return self._blocks[0].first if self._blocks else self._head
 
-    def read(self, start: int, max_bytes: int) -> list[Block]:
+    def read(self, start: int, max_bytes: int, tenant: str = "") -> list[Block]:
         """Read blocks in order, beginning with the one that holds `start` or, failing that, the next one."""
         blocks: list[Block] = []
         total = 0
         for block in self._blocks:
             if block.end > start:
-                blocks.append(block)
-                total += _size(block)
+                concerned = not tenant or tenant in block.tenants or block.damage
+                blocks.append(block if concerned else _header(block))
+                total += _size(blocks[-1])
                 if total >= max_bytes:
                     break
         return blocks
+
+    def headers(self, start: int, limit: int) -> list[Block]:
+        """Give blocks as `read` does, at most `limit` of them and without their events."""
+        return [_header(block) for block in self._blocks if block.end > start][:limit]
 
     def find(self, event_id: str) -> Iterator[int]:
         """Give the sequence numbers of the events with this id, newest first: one for each tenant that used it."""
@@ -170,6 +175,10 @@ class MemoryLedger(SqliteLedger):
     def _writing(self) -> Iterator[apsw.Connection]:
         with self._lock, transaction(self._memory):
             yield self._memory
+
+
+def _header(block: Block) -> Block:
+    return Block(block.first, block.count, block.appended_at, block.tenants, ())
 
 
 def _size(block: Block) -> int:

@@ -12,7 +12,7 @@ import apsw
 
 from auditflow.errors import JournalUnavailable
 from auditflow.journal import Appended, Batch, Block, Journal, eviction
-from auditflow.journal.block import Row, decode
+from auditflow.journal.block import Row, decode, header
 from auditflow.journal.database import DAMAGE, PAGE, connect, each, explained, number, run
 from auditflow.journal.opening import SQL
 from auditflow.journal.recovery import note_damage, told
@@ -46,16 +46,22 @@ class SqliteReader(Journal):
         with self._reading as connection:
             return number(connection, SQL.oldest) if connection else 1
 
-    def read(self, start: int, max_bytes: int) -> list[Block]:
+    def read(self, start: int, max_bytes: int, tenant: str = "") -> list[Block]:
         """Read blocks in order, beginning with the one that holds `start` or, failing that, the next one."""
         following: int | None = start
         blocks: list[Block] = []
         while following is not None and not blocks:
             with self._reading as connection:
-                rows = _fetch(connection, following, max_bytes) if connection else []
-            blocks = [block for block in _decoded(rows, start) if block.end > start]
+                rows = _fetch(connection, following, max_bytes, tenant) if connection else []
+            blocks = [block for block in _decoded(rows, start, tenant) if block.end > start]
             following = rows[-1][1] if rows else None
         return blocks
+
+    def headers(self, start: int, limit: int) -> list[Block]:
+        """Give blocks as `read` does, at most `limit` of them and without their events."""
+        with self._reading as connection:
+            rows = run(connection, SQL.headers, start, limit) if connection else []
+        return [block for block in (header(*row) for row in rows) if block is not None and block.end > start]
 
     def find(self, event_id: str) -> Iterator[int]:
         """Refuse: the writer alone knows where to look."""
@@ -153,7 +159,9 @@ def inode(path: Path) -> int:
     return status.st_ino if status.st_size >= PAGE else 0
 
 
-def _fetch(connection: apsw.Connection, start: int, max_bytes: int) -> list[tuple[Row, int | None]]:
+def _fetch(
+    connection: apsw.Connection, start: int, max_bytes: int, tenant: str
+) -> list[tuple[Row, int | None]]:
     """Give rows, each with the number where the next one begins, until they hold `max_bytes` of events."""
     rows: list[tuple[Row, int | None]] = []
     total = 0
@@ -162,7 +170,7 @@ def _fetch(connection: apsw.Connection, start: int, max_bytes: int) -> list[tupl
             for values in found:
                 row, following = _split(values)
                 rows.append((row, following))
-                total += row.size if isinstance(row.size, int) else PAGE
+                total += _weight(row, tenant)
                 if total >= max_bytes:
                     break
     except DAMAGE:
@@ -171,11 +179,19 @@ def _fetch(connection: apsw.Connection, start: int, max_bytes: int) -> list[tupl
     return rows
 
 
-def _decoded(rows: Iterable[tuple[Row, int | None]], start: int) -> Iterator[Block]:
+def _weight(row: Row, tenant: str) -> int:
+    """Give the bytes that a row takes once it is decoded, or as it is where it need not be."""
+    try:
+        return row.size if row.concerns(tenant) else len(row.payload)
+    except TypeError:
+        return PAGE
+
+
+def _decoded(rows: Iterable[tuple[Row, int | None]], start: int, tenant: str) -> Iterator[Block]:
     """Give the blocks; what does not even say where it belongs stands from where its predecessor ends."""
     end = start
     for row, following in rows:
-        block = decode(row, following)
+        block = decode(row, following, tenant)
         if block is None and following is not None and following > end:
             block = Block(end, following - end, 0, {}, (), "the block's header cannot be read")
         if block is not None:

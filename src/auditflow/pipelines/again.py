@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from math import inf
 
-from auditflow.journal import Block, Lane, Ledger, Update
+from auditflow.journal import Account, Block, Lane, Ledger, Update
 from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.errand import Errand
@@ -13,7 +13,8 @@ from auditflow.pipelines.flow import Pipeline
 from auditflow.pipelines.gate import Gate, Stopped
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
-from auditflow.pipelines.tail import Tail
+from auditflow.pipelines.share import Share
+from auditflow.pipelines.tail import Source
 from auditflow.sinks._base import Outcome
 
 
@@ -21,17 +22,28 @@ class Again(Errand):
     """Works off the lanes of a pipeline, one after the other, each like the pipeline itself."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a pipeline works with
-        self, ledger: Ledger, tail: Tail, decide: Decide, outlet: Outlet, record: Record, recorder: Recorder
+        self,
+        ledger: Ledger,
+        source: Source,
+        decide: Decide,
+        outlet: Outlet,
+        record: Record,
+        recorder: Recorder,
     ) -> None:
         super().__init__(outlet, record)
         self._ledger = ledger
-        self._tail = tail
+        self._source = source
         self._decide = decide
         self._recorder = recorder
 
+    @staticmethod
+    def due(account: Account) -> bool:
+        """Tell whether there are lanes."""
+        return bool(account.lanes)
+
     async def _all(self) -> None:
         while lane := await asyncio.to_thread(self._next):
-            stretch = Stretch(self._tail, lane)
+            stretch = Stretch(self._source, lane)
             record = LaneRecord(self._record, lane, self._recorder, stretch)
             await Pipeline(stretch, self._decide, self._outlet, record).run()
             if self._outlet.gate.stopped:
@@ -47,20 +59,29 @@ class Again(Errand):
 class Stretch:
     """The part of the journal that a lane is of."""
 
-    def __init__(self, tail: Tail, lane: Lane) -> None:
-        self._tail = tail
+    def __init__(self, source: Source, lane: Lane) -> None:
+        self._source = source
         self._lane = lane
         self._end = asyncio.get_running_loop().create_future()
         self.advanced()
 
-    async def next(self, start: int, gate: Gate) -> list[Block]:
-        """Give blocks of the stretch; beyond it, wait until all of it has ended. Raises Stopped, JournalDamaged."""
+    async def next(self, start: int, gate: Gate, enough: int = 1) -> list[Share]:
+        """Give shares of the stretch; beyond it, wait until all of it has ended. Raises Stopped, JournalDamaged."""
         if start >= self._lane.end:
             await gate.wait(inf, self._end)
             return []
-        blocks = [block for block in await self._tail.next(start, gate) if block.first < self._lane.end]
-        # what follows the stretch without a block in between is lost, and belongs to it
-        return [_cut(block, self._lane.end) for block in blocks] or [_hole(start, self._lane.end)]
+        return self._within(await self._source.next(start, gate, enough), start)
+
+    def here(self, start: int) -> list[Share]:
+        """Give those at hand."""
+        return self._within(self._source.here(start), start) if start < self._lane.end else []
+
+    def _within(self, found: list[Share], start: int) -> list[Share]:
+        end = self._lane.end
+        within = [share.before(end) for share in found if share.block.first < end]
+        # where the next one follows the stretch, the rest of it is other tenants'
+        rest = [Share(Block(start, end - start, 0, {}, ()), ())] if found and not within else []
+        return within + rest
 
     def ended(self) -> bool:
         """Tell whether every event of the stretch has come to its end."""
@@ -76,7 +97,7 @@ class LaneRecord(Record):
     """What became of the events of a lane; what hinders them is shown as the pipeline's."""
 
     def __init__(self, of: Record, lane: Lane, recorder: Recorder, stretch: Stretch) -> None:
-        super().__init__(of.pipeline, lane.progress, recorder, lane=lane.id)
+        super().__init__(of.pipeline, lane.progress, recorder, tenant=of.tenant, lane=lane.id)
         self._of = of
         self._stretch = stretch
         self.on_debt = of.on_debt
@@ -96,15 +117,3 @@ class LaneRecord(Record):
     def _add(self, update: Update) -> None:
         super()._add(update)
         self._stretch.advanced()
-
-
-def _cut(block: Block, end: int) -> Block:
-    """Give the part of a block before a sequence number."""
-    if block.end <= end:
-        return block
-    count = end - block.first
-    return Block(block.first, count, block.appended_at, {}, block.events[:count], block.damage)
-
-
-def _hole(first: int, end: int) -> Block:
-    return Block(first, end - first, 0, {}, [], "they are gone")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from auditflow.foreign import in_own_thread
-from auditflow.journal import LOST, Ledger, Letter, Receipt
+from auditflow.journal import LOST, Account, Ledger, Letter, Receipt
 from auditflow.pipelines.courier import Brought, Courier, Outlet
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decide, Decided
 from auditflow.pipelines.errand import Errand
@@ -32,6 +32,11 @@ class Backfill(Errand):
         self._tail = tail
         # what the fallback has was taken by condition and sampling already
         self._decide = replace(decide, takes=None)
+
+    @staticmethod
+    def due(account: Account) -> bool:
+        """Tell whether the first destination is to get something, too."""
+        return account.owed > 0
 
     async def _all(self) -> None:
         while owed := await asyncio.to_thread(self._ledger.owed, self._record.pipeline):

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from contextlib import suppress
 
 from auditflow.errors import AuditFlowError, JournalDamaged
+from auditflow.journal import Account
 from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.destination import pause
 from auditflow.pipelines.gate import Stopped
@@ -18,26 +19,31 @@ _log = logging.getLogger(__name__)
 
 
 class Errand(ABC):
-    """Work that is done when it is there, and looked for when somebody wakes it."""
+    """Work that is looked for when somebody wakes it, and done when it is there."""
 
     def __init__(self, outlet: Outlet, record: Record) -> None:
         self._outlet = outlet
         self._record = record
         self._awake = asyncio.Event()
 
+    @staticmethod
+    @abstractmethod
+    def due(account: Account) -> bool:
+        """Tell whether there is work by what the ledger says."""
+
     def wake(self) -> None:
         """Look for work."""
         self._awake.set()
 
     async def run(self) -> None:
-        """Do what there is, and again whenever woken, until the outlet is stopped. Raises JournalDamaged."""
+        """Do what there is whenever woken, until the outlet is stopped. Raises JournalDamaged."""
         failures = 0
         while not self._outlet.gate.stopped:
-            self._awake.clear()
             try:
+                await self._awake.wait()
+                self._awake.clear()
                 await self._record.written(self._outlet.gate)  # what is done would be found again
                 await self._all()
-                await self._awake.wait()
                 failures = 0
                 continue
             except Stopped:
@@ -48,6 +54,7 @@ class Errand(ABC):
                 _log.error("%s of %s waits: %s", *self._names(), error.explained())
             except Exception:  # noqa: BLE001 - one pipeline's fault must not end the others
                 _log.exception("%s of %s failed and starts again", *self._names())
+            self._awake.set()
             failures += 1
             with suppress(Stopped):
                 await self._outlet.gate.wait(pause(failures, 1.0))

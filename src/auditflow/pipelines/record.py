@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
@@ -23,19 +24,22 @@ from auditflow.sinks._base import Outcome, Verdict
 class Record:
     """Progress, counters, dead letters and visible condition of one pipeline."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what outcomes are recorded with
         self,
         pipeline: str,
         progress: Progress,
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
         *,
+        tenant: str = "",
         lane: int = 0,
     ) -> None:
         self.pipeline = pipeline
         self.progress = progress
         self._recorder = recorder
         self._clock = clock
+        self.tenant = tenant
+        """Whose events they are; empty for everybody's."""
         self._lane = lane
         self.breaker: Callable[[], str] = lambda: "closed"
         """Tells whether the destination's breaker is `closed` or `open`."""
@@ -70,18 +74,34 @@ class Record:
         """Give Unix time in milliseconds."""
         return int(self._clock() * 1000)
 
-    def open_of(self, sequences: range) -> Sequence[int]:
-        """Give those of the events that are not terminal yet."""
-        if sequences.start >= self.progress.low and not self.progress.done >> (
-            sequences.start - self.progress.low
+    def open(self) -> bool:
+        """Tell whether there are events that it has come by and that are not terminal yet."""
+        return self.progress.low < self.progress.seen
+
+    def come_by(self, end: int, own: Sequence[int]) -> Sequence[int]:
+        """Go on to before `end`, where `own` are the pipeline's; give those of them that are not terminal yet."""
+        progress = self.progress
+        unfinished = self._open_of(own)
+        if not own and self.open() and not self._lane:  # it takes room, and the next of its own says it, too
+            return unfinished
+        others = progress.others
+        progress.come_by(end, own[bisect_left(own, progress.seen) :])
+        if not unfinished and progress.others > others:  # else what becomes of them takes it along
+            self._recorder.add(Update(self.pipeline, progress, lane=self._lane))
+        return unfinished
+
+    def _open_of(self, sequences: Sequence[int]) -> Sequence[int]:
+        progress = self.progress
+        if not sequences or (
+            sequences[0] >= progress.low and not progress.done >> (sequences[0] - progress.low)
         ):
             return sequences
-        return [sequence for sequence in sequences if not self.progress.finished(sequence)]
+        return [sequence for sequence in sequences if not progress.finished(sequence)]
 
-    def lost(self, sequences: range, reason: str) -> None:
+    def lost(self, sequences: Sequence[int], reason: str) -> None:
         """Dead-letter events that the journal can no longer give: one letter for each unbroken run."""
         letters = [
-            self.letter(run.start, LOST, reason, count=len(run)) for run in _runs(self.open_of(sequences))
+            self.letter(run.start, LOST, reason, count=len(run)) for run in _runs(self._open_of(sequences))
         ]
         if letters:
             self._add(Update(self.pipeline, self.progress, letters=letters, lane=self._lane))
@@ -162,7 +182,7 @@ class Record:
         tenant, event_id = owner_and_id(event)
         return Letter(
             self.pipeline, sequence, code, printable(reason), event, count, attempts,
-            first_failed=first_failed or now, last_failed=now, tenant=tenant, event_id=event_id,
+            first_failed=first_failed or now, last_failed=now, tenant=tenant or self.tenant, event_id=event_id,
         )  # fmt: skip
 
     def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:

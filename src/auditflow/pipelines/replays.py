@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from auditflow.foreign import in_own_thread
-from auditflow.journal import Handed, Ledger, Letter, Replayed
+from auditflow.journal import Account, Handed, Ledger, Letter, Replayed
 from auditflow.pipelines.courier import Brought, Courier, Outlet
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decide, Decided
 from auditflow.pipelines.errand import Errand
@@ -38,6 +38,11 @@ class Replays(Errand):
         self._book = LetterBook(record, recorder)
         self._courier = Courier(self._outlet, self._book)
         self._recorder = recorder
+
+    @staticmethod
+    def due(account: Account) -> bool:
+        """Tell whether letters are to be delivered anew."""
+        return account.to_replay
 
     async def _all(self) -> None:
         after = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_right
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from math import inf
 from operator import attrgetter
@@ -11,29 +12,46 @@ from typing import Final, Protocol
 
 from auditflow.journal import Block, Journal
 from auditflow.pipelines.gate import Gate
+from auditflow.pipelines.share import Share
 
-WINDOW_BYTES: Final = 48 * 2**20
+WINDOW_BYTES: Final = 16 * 2**20
 """Decoded events kept for pipelines that are close to the head."""
 READ_BYTES: Final = 4 * 2**20
 """Decoded events given at once, unless one block is larger."""
 POLL_SECONDS: Final = 0.02
 """How often the journal, which another process writes, is asked for news."""
+GONE: Final = "the journal no longer holds these events"
 
 
 class Source(Protocol):
     """Where a pipeline reads its events."""
 
-    async def next(self, start: int, gate: Gate) -> list[Block]:
-        """Wait for blocks that hold or follow `start` and give some, in order. Raises Stopped, JournalDamaged."""
+    async def next(self, start: int, gate: Gate, enough: int = 1) -> list[Share]:
+        """Wait for shares of blocks that hold or follow `start` and give some, in order.
+
+        What lies between them, or between `start` and the first, is not the pipeline's. It need not be woken for
+        fewer than `enough` events. Raises Stopped, JournalDamaged.
+        """
+
+    def here(self, start: int) -> list[Share]:
+        """Give those of them that are at hand."""
 
     def ended(self) -> bool:
         """Tell whether every event has come to its end and none will follow."""
 
 
+class Follower(Protocol):
+    """Is told of every block that the tail has read."""
+
+    def arrived(self, blocks: list[Block], oldest: int) -> None:
+        """Take these blocks in; the window now begins at `oldest`."""
+
+
 class Tail:
-    """A window over the newest blocks, shared by all pipelines."""
+    """A window over the newest blocks, shared by all pipelines; for those that get everybody's events, a Source."""
 
     def __init__(self, journal: Journal) -> None:
+        self.followers: list[Follower] = []
         self._stopped = False
         self._journal = journal
         self._window: list[Block] = []
@@ -44,6 +62,11 @@ class Tail:
         # one thread: pipelines that lag must not crowd out others
         self._reader = ThreadPoolExecutor(1, "journal-reader")
 
+    @property
+    def end(self) -> int:
+        """Sequence number after the newest event that has been read."""
+        return self._next
+
     async def run(self) -> None:
         """Follow the journal until stopped. Raises JournalDamaged."""
         while not self._stopped:
@@ -53,16 +76,26 @@ class Tail:
             else:
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def next(self, start: int, gate: Gate) -> list[Block]:
+    async def next(self, start: int, gate: Gate, enough: int = 1) -> list[Share]:  # noqa: ARG002 - whoever gets all has enough
         """Wait for blocks that hold or follow `start` and give some, in order.
 
         Raises Stopped when the pipeline is stopped, JournalDamaged.
         """
         while True:
             arrived = self._arrived  # taken before reading, lest blocks that arrive meanwhile go unnoticed
-            if start < self._next and (blocks := self._kept(start) or await self.read(start)):
-                return blocks
+            if start < self._next and (
+                found := self.here(start) or [Share(block) for block in await self.read(start)]
+            ):
+                return found
             await gate.wait(inf, arrived)
+
+    def here(self, start: int) -> list[Share]:
+        """Give blocks of the window, no more than one read, so that nobody holds the whole window for long."""
+        if not self._window or self._window[0].first > start or start >= self._next:
+            return []
+        first = bisect_right(self._window, start, key=attrgetter("end"))
+        end = bisect_right(self._filled, self._filled[first] + READ_BYTES)
+        return [Share(block) for block in self._window[first:end]]
 
     def ended(self) -> bool:
         """Tell that there will always be more."""
@@ -72,11 +105,15 @@ class Tail:
         """Let `run` end."""
         self._stopped = True
 
-    async def read(self, start: int) -> list[Block]:
-        """Read some blocks that hold or follow `start`, in order; none at the head. Raises JournalDamaged."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._reader, self._journal.read, start, READ_BYTES
+    async def read(self, start: int, tenant: str = "") -> list[Block]:
+        """Read some blocks that hold or follow `start`, in order; none at the head. Raises JournalDamaged.
+
+        What is missing between them is a block that says so.
+        """
+        blocks = await asyncio.get_running_loop().run_in_executor(
+            self._reader, self._journal.read, start, READ_BYTES, tenant
         )
+        return list(_without_holes(start, blocks))
 
     def _wake(self) -> None:
         self._arrived.set_result(None)
@@ -89,13 +126,16 @@ class Tail:
         surplus = bisect_right(self._filled, self._filled[-1] - WINDOW_BYTES)
         del self._window[:surplus], self._filled[:surplus]
         self._next = blocks[-1].end
+        for follower in self.followers:
+            follower.arrived(blocks, self._window[0].first)
 
-    def _kept(self, start: int) -> list[Block]:
-        """Give blocks of the window, no more than one read, so that nobody holds the whole window for long."""
-        if not self._window or self._window[0].first > start:
-            return []
-        first = bisect_right(self._window, start, key=attrgetter("end"))
-        return self._window[first : bisect_right(self._filled, self._filled[first] + READ_BYTES)]
+
+def _without_holes(start: int, blocks: list[Block]) -> Iterator[Block]:
+    for block in blocks:
+        if block.first > start:
+            yield Block(start, block.first - start, 0, {}, (), GONE)
+        yield block
+        start = block.end
 
 
 def _weight(block: Block) -> int:

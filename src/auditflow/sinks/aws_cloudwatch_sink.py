@@ -20,6 +20,8 @@ from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
 from auditflow.sinks._cloudwatch_put import Putter, unfinished, waiting
 from auditflow.sinks._cloudwatch_shaping import Shaped, Shaper, Stream, outcomes_of
 
+GATHERED: Final = 16
+"""Requests' worth of events that are taken at once when they go to several streams, so that requests are fuller."""
 _NOT_PUT: Final = Outcome(Verdict.RETRY)
 
 
@@ -44,9 +46,9 @@ class CloudWatchSink(Sink[CloudWatchProperties]):
 
     @property
     def limits(self) -> BatchLimits:
-        """Ask for what fills one request, or as many as go at once when events go to several streams."""
+        """Ask for what fills one request, or many when events go to several streams: each gets its share of them."""
         ours = self.properties
-        requests = 1 if self._shaper.fixed else ours.max_in_flight
+        requests = 1 if self._shaper.fixed else GATHERED
         return BatchLimits(
             ours.max_batch_events * requests, ours.max_batch_bytes * requests, OVERHEAD, ours.flush_interval
         )
@@ -80,7 +82,15 @@ class CloudWatchSink(Sink[CloudWatchProperties]):
         """Put the events; one request's trouble is not another's, unless their order counts."""
         shaped = self._shaper.shape(events, times_of.now())
         ends = [_NOT_PUT] * len(shaped.messages)
-        await asyncio.gather(*(self._put_stream(stream, shaped, ends) for stream in shaped.streams))
+        streams = iter(shaped.streams)
+
+        async def put_streams() -> None:
+            for stream in streams:  # shared: each takes the next
+                await self._put_stream(stream, shaped, ends)
+
+        # a task for each stream would be thousands
+        workers = min(2 * self.properties.max_in_flight, len(shaped.streams))
+        await asyncio.gather(*(put_streams() for _ in range(workers)))
         return outcomes_of(shaped, ends, len(events))
 
     async def _put_stream(self, stream: Stream, shaped: Shaped, ends: list[Outcome]) -> None:

@@ -117,11 +117,13 @@ class Tokens:
 
     def _claims(self, token: str, key: Any) -> dict[str, Any]:
         expired = self._jwt.ExpiredSignatureError, self._jwt.ImmatureSignatureError
-        claims = (
-            self._jwt.InvalidIssuerError, self._jwt.InvalidAudienceError, self._jwt.MissingRequiredClaimError,
-        )  # fmt: skip
+        others = (
+            self._jwt.InvalidIssuerError,
+            self._jwt.InvalidAudienceError,
+            self._jwt.MissingRequiredClaimError,
+        )
         try:
-            decoded: dict[str, Any] = self._jwt.decode(
+            claims: dict[str, Any] = self._jwt.decode(
                 token,
                 key,
                 algorithms=list(self._config.algorithms),
@@ -132,11 +134,11 @@ class Tokens:
             )
         except expired:
             raise Refused(Refusal.EXPIRED) from None
-        except claims:
+        except others:
             raise Refused(Refusal.CLAIMS) from None
         except Exception:  # noqa: BLE001 - whatever else is wrong with it
             raise Refused(Refusal.TOKEN) from None
-        return decoded
+        return claims
 
     def _principal(self, claims: dict[str, Any]) -> Principal:
         tenant = claims.get(self._config.tenant_claim)
@@ -152,9 +154,6 @@ class Tokens:
         named = self._config.scopes_claim
         granted = claims.get(named) if named else claims.get("scope", claims.get("scp"))
         if isinstance(granted, str):
-            return scopes_of(granted.split())
-        return (
-            scopes_of(one for one in granted if isinstance(one, str))
-            if isinstance(granted, list)
-            else frozenset()
-        )
+            granted = granted.split()
+        names = granted if isinstance(granted, list) else []
+        return scopes_of(name for name in names if isinstance(name, str))

@@ -109,6 +109,11 @@ WHERE first >= coalesce((SELECT max(first) FROM block WHERE first <= :start), :s
 ORDER BY first
 LIMIT 1
 
+-- name: headers
+-- From the block that holds the number, or the next one; payloads are not touched.
+SELECT first, count, appended_at, tenants FROM block
+WHERE first >= coalesce((SELECT max(first) FROM block WHERE first <= ?1), ?1) ORDER BY first LIMIT ?2
+
 -- name: holding
 -- The block that may hold a number.
 SELECT first, count, appended_at, size, crc, tenants, payload

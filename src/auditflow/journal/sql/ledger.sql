@@ -2,7 +2,8 @@
 
 -- name: create_pipeline
 -- "low" and "done" are the progress: every event below low is terminal, and low + i where bit i is set
--- (little-endian). "crc" covers the numbers: a silently damaged position would skip events.
+-- (little-endian). Up to before "seen" the events of other tenants are among them: "others" of them, since "base".
+-- "tenant" is empty where there are no others. "crc" covers all that: a silently damaged position would skip events.
 CREATE TABLE pipeline (
   name          TEXT    PRIMARY KEY,
   active        INTEGER NOT NULL,
@@ -10,6 +11,8 @@ CREATE TABLE pipeline (
   base          INTEGER NOT NULL,
   low           INTEGER NOT NULL,
   done          BLOB    NOT NULL,
+  seen          INTEGER NOT NULL,
+  others        INTEGER NOT NULL,
   delivered     INTEGER NOT NULL,
   filtered      INTEGER NOT NULL,
   dead_lettered INTEGER NOT NULL,
@@ -17,21 +20,25 @@ CREATE TABLE pipeline (
   again         INTEGER NOT NULL,
   attempts      INTEGER NOT NULL,
   duplicates    INTEGER NOT NULL,
+  tenant        TEXT    NOT NULL,
   crc           INTEGER NOT NULL,
   condition     TEXT    NOT NULL
 )
 
 -- name: create_lane
--- A stretch of the journal that a pipeline delivers again: from first to before "end", "low" and "done" as above.
--- "asked" names the command, which may be carried out twice.
+-- A stretch of the journal that a pipeline delivers again: from first to before "end", "low" and the like as above;
+-- "of_others" counts the events of other tenants in all of it. "asked" names the command, which may be carried out twice.
 CREATE TABLE lane (
   id       INTEGER PRIMARY KEY AUTOINCREMENT,
   pipeline TEXT    NOT NULL,
   asked    TEXT    NOT NULL,
   first    INTEGER NOT NULL,
   "end"    INTEGER NOT NULL,
+  of_others INTEGER NOT NULL,
   low      INTEGER NOT NULL,
   done     BLOB    NOT NULL,
+  seen     INTEGER NOT NULL,
+  others   INTEGER NOT NULL,
   crc      INTEGER NOT NULL
 )
 
@@ -106,14 +113,17 @@ SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' 
 PRAGMA quick_check(1)
 
 -- name: account_columns
-name, active, paused, base, low, done, delivered, filtered, dead_lettered, replaying, again, attempts, duplicates, crc, condition
+name, active, paused, base, low, done, seen, others, delivered, filtered, dead_lettered, replaying, again, attempts,
+duplicates, tenant, crc, condition
 
 -- name: whole_accounts
 -- In one statement, because that is one consistent reading.
 SELECT {account_columns},
-  (SELECT json_group_array(json_array(id, first, "end", lane.low, hex(lane.done), lane.crc))
+  (SELECT json_group_array(json_array(
+     id, first, "end", of_others, lane.low, hex(lane.done), lane.seen, lane.others, lane.crc))
    FROM lane WHERE lane.pipeline = name),
-  (SELECT coalesce(sum(owed), 0) FROM receipt WHERE receipt.pipeline = name AND owed > 0)
+  (SELECT coalesce(sum(owed), 0) FROM receipt WHERE receipt.pipeline = name AND owed > 0),
+  EXISTS (SELECT 1 FROM letter WHERE target = name AND target <> '')
 FROM pipeline
 
 -- name: accounts
@@ -123,19 +133,21 @@ FROM pipeline
 {whole_accounts} WHERE name = ?
 
 -- name: put_account
-INSERT OR REPLACE INTO pipeline ({account_columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO pipeline ({account_columns}) 
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: lane
-SELECT pipeline, first, "end" FROM lane WHERE id = ?
+SELECT pipeline, first, "end", of_others FROM lane WHERE id = ?
 
 -- name: lanes_asked
 SELECT 1 FROM lane WHERE asked = ?
 
 -- name: add_lane
-INSERT INTO lane (pipeline, asked, first, "end", low, done, crc) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO lane (pipeline, asked, first, "end", of_others, low, done, seen, others, crc)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: move_lane
-UPDATE lane SET low = ?, done = ?, crc = ? WHERE id = ?
+UPDATE lane SET low = ?, done = ?, seen = ?, others = ?, crc = ? WHERE id = ?
 
 -- name: drop_lane
 DELETE FROM lane WHERE id = ?

@@ -1,0 +1,11 @@
+"""How answers name a pipeline."""
+
+from __future__ import annotations
+
+from auditflow.event import PLATFORM_TENANT
+
+
+def identity(pipeline: str) -> dict[str, str]:
+    """Give the name that the pipeline has in its tenant's file, and the tenant."""
+    tenant, _, name = pipeline.rpartition("/")
+    return {"name": name, "tenant": tenant or PLATFORM_TENANT}
