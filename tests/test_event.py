@@ -6,8 +6,14 @@ import json
 
 import msgspec
 import pytest
+from pydantic import ValidationError
 
+from auditflow.config.model import TenantConfig
 from auditflow.event import Header, encode, same_content
+from auditflow.ingest.auth.principal import is_tenant
+from auditflow.ingest.decode import decode
+from auditflow.ingest.limits import Limits
+from auditflow.ingest.stamp import Stamp, now_rfc3339
 
 EVENT = {
     "timestamp": "1",
@@ -60,3 +66,15 @@ def test_an_absent_field_is_told_from_a_null_one():
 def test_numbers_out_of_range_can_be_compared():
     assert same_content(b'{"a":1e400,"timestamp":"x"}', b'{"timestamp":"y", "a": 1e400}')
     assert not same_content(b'{"a":1e400}', b'{"a":1e300}')
+
+
+@pytest.mark.parametrize(
+    "tenant", ["..", ".", "../acme", "/etc", "a/b", "a\\b", "a/../b", ".hidden", "a\x00", "a\n"]
+)
+def test_a_tenant_is_never_a_path(tenant: str):
+    """Its id is a folder in the folder of secrets."""
+    assert not is_tenant(tenant)
+    with pytest.raises(ValidationError):
+        TenantConfig.model_validate({"tenantId": tenant})
+    decoded = decode([json.dumps(EVENT | {"tenantId": tenant}).encode()], Stamp(now_rfc3339(), "c"), Limits())
+    assert "tenantId" in str(decoded.rejected[0].error)

@@ -328,6 +328,13 @@ class RedactionFailed(InvalidRequest):
         super().__init__(reason=reason, status=status)
 
 
+class OutOfReach(AuditFlowError):
+    """{what}: the sink service does not connect to private, local or reserved addresses for its callers."""
+
+    code = "TARGET_REFUSED"
+    hint_template = "Let the operator name its network in server.sink-service-may-reach, and restart."
+
+
 class SinkBlocked(AuditFlowError):
     """{destination} cannot take events; the cause is {reason!r}."""
 

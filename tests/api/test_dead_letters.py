@@ -128,7 +128,7 @@ async def test_an_event_is_given_byte_for_byte(client, app, ledger, value):
     assert b'"event":' + event in answer.content
 
 
-@pytest.mark.parametrize("number", ["99", "0", "-1", "9223372036854775808"])
+@pytest.mark.parametrize("number", ["99", "0", "-1", "9223372036854775808", "x"])
 async def test_an_unknown_letter_is_404(client, app, number):
     async with client(app) as ask:
         for answer in (await ask.get(f"{PATH}/{number}"), await ask.post(f"{PATH}/{number}/replay", json={})):
@@ -173,7 +173,6 @@ async def test_a_malformed_filter_is_refused_by_name(client, app, query, name):
         (("/1/replay", {"event": EVENT | {"eventId": "other"}}), "eventId"),
         (("/1/replay", {"event": EVENT | {"tenantId": "mine"}}), "tenantId"),
         (("/1/replay", {"event": {}}), "eventId"),
-        (("/x/replay", {}), "number"),
     ],
 )
 async def test_a_malformed_order_is_refused_and_nothing_is_replayed(client, app, ledger, order, name):

@@ -175,3 +175,15 @@ async def test_the_page_of_calls_lists_them_all_and_loads_nothing(client, app, k
             assert path in answer.text
     for tag in ("<script", "<link", "<img", "<style", "://"):
         assert tag not in answer.text
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: f"{call[0]} {call[1]}")
+async def test_no_other_origin_may_read_an_answer(client, app, keys, call):
+    asked = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": call[0]}
+    async with client(app) as ask:
+        answers = [
+            await ask.request(method, call[1], headers=asked | {"X-Api-Key": key})
+            for method in (call[0], "OPTIONS")
+            for key in keys.values()
+        ]
+    assert not [name for answer in answers for name in answer.headers if name.startswith("access-control")]

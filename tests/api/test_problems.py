@@ -24,6 +24,11 @@ def app() -> FastAPI:
     def things(body: dict[str, Any]) -> None:
         pass
 
+    @app.get("/both")
+    @app.delete("/both")
+    def both() -> None:
+        pass
+
     return app
 
 
@@ -78,3 +83,9 @@ async def test_a_body_that_is_no_json_object_is_told_what_is_expected(client, ap
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("The body must be a JSON object")
     assert "Content-Type: application/json" in answer.json()["message"]
+
+
+async def test_a_wrong_method_is_told_all_that_are_allowed(client, app):
+    async with client(app) as ask:
+        answer = await ask.put("/both")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")

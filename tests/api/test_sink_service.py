@@ -307,3 +307,15 @@ async def test_the_built_in_plugins_are_registered_and_the_openapi_document_is_v
         document = (await ask.get("/openapi.json")).json()
     validate(document)
     assert {"/sink/{name}", "/transform/{name}", "/registry", "/live"} <= document["paths"].keys()
+
+
+@pytest.mark.parametrize("name", ["endpoint-url", "sts-endpoint-url", "proxy-url"])
+async def test_a_caller_cannot_lead_a_sink_to_the_metadata_service(client, name):
+    async with client(build(SinkService(discover(), OpenSinks()), lambda: "")) as ask:
+        properties = {"log-group": "/a", name: "http://169.254.169.254/latest/meta-data/?token=s3cr3t"}
+        answer = await ask.post("/sink/aws_cloudwatch_sink", json=one(**properties))
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (422, "TARGET_REFUSED")
+    assert problem["message"].startswith(name)
+    assert "169.254" not in answer.text
+    assert "sink-service-may-reach" in problem["hint"]

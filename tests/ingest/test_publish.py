@@ -13,14 +13,11 @@ from typing import Any
 
 import pytest
 
-from auditflow.errors import JournalDamaged, JournalFull, JournalUnavailable, MissingExtra, RedactionFailed
+from auditflow.errors import JournalDamaged, JournalFull, JournalUnavailable, MissingExtra
 from auditflow.ingest import publish as module
-from auditflow.ingest._redactor import Redactor
 from auditflow.ingest.admission import Admission, Quota
-from auditflow.ingest.auth import Principal
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.ingest.redaction import RedactionConfig
 from auditflow.journal import Journal
 from auditflow.journal.memory import MemoryJournal
 from auditflow.journal.sqlite import SqliteJournal
@@ -455,76 +452,3 @@ async def test_a_request_of_which_nothing_is_admitted_gets_the_answer_of_its_ten
     assert reply.headers.get("retry-after") == retry_after
     assert (reply.body["accepted"], len(reply.body["rejected"])) == (0, len(tenants) + 1)
     assert len(provisioned.stored()) == 2
-
-
-def acting_for(client: Client, tenant: str | None) -> None:
-    """Let the guard in front have found who calls."""
-    endpoint = client.endpoint
-    principal = Principal("caller", tenant, frozenset())
-
-    async def guarded(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await endpoint(scope | {"state": {"principal": principal}}, receive, send)
-
-    client.endpoint = guarded
-
-
-async def test_the_authenticated_tenant_owns_the_events_whatever_they_say():
-    client = Client(MemoryJournal())
-    acting_for(client, "acme")
-    reply = await client.post([EVENT, EVENT | {"tenantId": "globex"}, EVENT | {"tenantId": "acme"}])
-    assert reply.body["accepted"] == 3
-    (block,) = client.journal.read(1, 10**6)
-    assert dict(block.tenants) == {"acme": 3}
-    assert {json.loads(event)["tenantId"] for event in block.events} == {"acme"}
-
-
-MASK_EMAIL = RedactionConfig.model_validate({"rules": [{"field": "extra.email"}]})
-
-
-@dataclass
-class Own:
-    """A tenant with rules of its own."""
-
-    redaction: RedactionConfig
-    enabled: bool = True
-    quota: Quota = field(default_factory=Quota)
-
-
-async def test_what_is_redacted_is_never_stored():
-    client = Client(MemoryJournal())
-    client.endpoint.redactions.change(MASK_EMAIL)
-    await client.post([EVENT | {"extra": {"email": "a@b.example", "n": n}} for n in range(3)])
-    await client.post(EVENT | {"extra": {"email": "a@b.example"}})
-    events = [event for block in client.journal.read(1, 10**6) for event in block.events]
-    assert len(events) == 4
-    assert not any(b"a@b.example" in event for event in events)
-    client.endpoint.redactions.change(RedactionConfig())
-    await client.post(EVENT | {"extra": {"email": "a@b.example"}})
-    assert b"a@b.example" in client.journal.read(5, 10**6)[0].events[-1]
-
-
-async def test_a_tenants_own_rules_follow_those_for_all():
-    own = RedactionConfig.model_validate({"rules": [{"field": "extra.phone", "action": "drop"}]})
-    client = Client(MemoryJournal())
-    client.endpoint.redactions.change(MASK_EMAIL)
-    client.endpoint.provision({"acme": Own(own), "globex": Own(RedactionConfig())})
-    extra = {"email": "a@b.example", "phone": "1"}
-    await client.post([EVENT | {"tenantId": tenant, "extra": extra} for tenant in ("acme", "globex", "acme")])
-    (block,) = client.journal.read(1, 10**6)
-    kept = [json.loads(event)["extra"] for event in block.events]
-    assert kept == [{"email": "***"}, {"email": "***", "phone": "1"}, {"email": "***"}]
-
-
-async def test_an_event_that_cannot_be_redacted_is_refused_and_spoils_no_other(monkeypatch):
-    client = Client(MemoryJournal())
-    client.endpoint.redactions.change(MASK_EMAIL)
-    failure = RedactionFailed(reason="it is nested too deeply")
-    monkeypatch.setattr(
-        Redactor, "redact", lambda _, events: [failure if b'"bad"' in each else each for each in events]
-    )
-    reply = await client.post([EVENT | {"extra": {"bad": 1}}, EVENT])
-    assert (reply.status, reply.body["accepted"]) == (200, 1)
-    assert [(r["index"], r["code"]) for r in reply.body["rejected"]] == [(0, "REDACTION_FAILED")]
-    single = await client.post(EVENT | {"extra": {"bad": 1}})
-    assert (single.status, single.body["code"]) == (422, "REDACTION_FAILED")
-    assert client.journal.head() == 2

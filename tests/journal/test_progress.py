@@ -65,3 +65,41 @@ def test_a_copy_goes_its_own_way():
     assert (progress.low, copy.low) == (2, 1)
     assert progress != copy
     assert repr(Progress(3, 0b110)) == "Progress(3, 0b110)"
+
+
+def test_others_do_not_keep_the_position_back_and_own_events_do():
+    progress = Progress(10)
+    progress.come_by(20, [13, 15])
+    assert (progress.low, progress.seen, progress.others) == (13, 20, 8)
+    progress.finish(13)
+    assert (progress.low, progress.finished(16)) == (15, True)
+    progress.finish(15)
+    assert (progress.low, progress.done) == (20, 0)
+
+
+def test_it_goes_by_what_is_not_its_own_however_much_that_is():
+    progress = Progress(1)
+    progress.come_by(10**12, [])
+    assert (progress.low, progress.others, progress.done) == (10**12, 10**12 - 1, 0)
+    progress.come_by(10**12, [])
+    assert progress.others == 10**12 - 1
+
+
+@given(
+    st.lists(st.lists(st.booleans(), min_size=1, max_size=9), max_size=9),
+    st.randoms(use_true_random=False),
+)
+def test_what_is_its_own_is_open_until_it_is_finished(blocks, rng):
+    progress, first, own, ended = Progress(1), 1, set(), set()
+    for block in blocks:
+        mine = [first + i for i, is_own in enumerate(block) if is_own]
+        progress.come_by(first + len(block), mine)
+        own |= set(mine)
+        first += len(block)
+        for sequence in rng.sample(sorted(own - ended), rng.randint(0, len(own - ended))):
+            progress.finish(sequence)
+            ended.add(sequence)
+        assert {n for n in range(1, first) if not progress.finished(n)} == own - ended
+        assert progress.others == first - 1 - len(own)
+        assert first - progress.low - progress.beyond() == len(own - ended)
+        assert progress.copy() == progress

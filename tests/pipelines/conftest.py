@@ -91,10 +91,12 @@ class World:
         for errand in errands:
             errand.wake()
         jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), *working)]
+        following = asyncio.create_task(router.run())
         try:
             yield
         finally:
             tail.stop()
+            following.cancel()
             self.gate.stop()
             for errand in errands:
                 errand.wake()

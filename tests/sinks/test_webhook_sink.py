@@ -188,3 +188,10 @@ def test_a_wrong_property_is_refused_by_name_and_not_repeated(wrong, words):
     with pytest.raises(ValidationError, match=words) as caught:
         WebhookProperties.model_validate({"webhook-url": "http://a.example/url-secret", **wrong})
     assert "url-secret" not in str(caught.value)
+
+
+async def test_redirects_are_not_followed(receiver):
+    receiver.answer = lambda body: (307, {"Location": f"http://127.0.0.1:{receiver.server_port}/inside"})
+    outcomes = await deliver(receiver, numbered(1))
+    assert verdicts(outcomes) == [Verdict.BLOCKED]
+    assert len(receiver.requests) == 1

@@ -32,7 +32,7 @@ def test_text_lines_say_when_how_grave_and_which_process():
     first, second, *trace = lines("info", "text")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    ingest    3 events", first)
     assert second.endswith("ERROR   ingest    it failed")
-    assert trace[-1] == "ZeroDivisionError: division by zero"
+    assert trace[-1] == "    ZeroDivisionError: division by zero"
 
 
 def test_json_lines_are_one_object_each_with_the_exception_inside():
@@ -87,3 +87,27 @@ def test_serve_logs_requests_to_aws_at_any_level_when_asked(variable):
         [sys.executable, "-c", script], env={variable: "debug"}, capture_output=True, text=True, check=True
     )
     assert [json.loads(line)["message"] for line in answer.stderr.splitlines()] == ["PutLogEvents"]
+
+
+FORGED = "x\n2026-01-01T00:00:00.000Z INFO    ingest    all is well\r\x1b[2J\x9b\u2028\u202e\ud800"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_nothing_from_outside_makes_a_second_record_or_steers_the_terminal(style):
+    script = f"""
+import logging
+from auditflow.telemetry import logs
+
+logs.configure("info", {style!r}, "ingest")
+logging.getLogger("auditflow.x").error("%s failed", {FORGED!r})
+try:
+    raise ValueError({FORGED!r})
+except ValueError:
+    logging.getLogger("auditflow.x").exception("it failed")
+"""
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    text = answer.stderr.decode()
+    records = [line for line in text.split("\n") if line and not line.startswith("    ")]
+    assert len(records) == 2
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+    assert "\\u001b[2J" in text

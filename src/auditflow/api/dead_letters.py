@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from auditflow.api.tenancy import Caller, Calling
-from auditflow.api.times import rfc3339
+from auditflow.api.times import Time, rfc3339
 from auditflow.errors import InvalidRequest
 from auditflow.event import encode, is_own, owner_and_id
 from auditflow.ingest.examine import examine
@@ -37,9 +37,9 @@ class Filter(BaseModel):
     tenant: Name | None = None
     pipeline: Name | None = None
     code: Name | None = None
-    since: AwareDatetime | None = None
+    since: Time | None = None
     """Failed last at or after this time."""
-    until: AwareDatetime | None = None
+    until: Time | None = None
     """Failed last before this time."""
     ids: list[int] | None = None
 
@@ -101,7 +101,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         }
 
     @routes.get(
-        "/{number}",
+        "/{number:int}",
         summary="One dead letter, with its event and the failures before",
         response_model=dict[str, Any],
     )
@@ -117,7 +117,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         chosen, how = asdict(order.selection(caller)), {"to": order.to, "rate": order.rate or 0.0}
         return await commands.ask("replay", selection=chosen, replay=how, by=caller.by)
 
-    @routes.post("/{number}/replay", summary="Deliver one dead letter anew, as it is or edited")
+    @routes.post("/{number:int}/replay", summary="Deliver one dead letter anew, as it is or edited")
     async def replay_one(number: int, order: EditedReplay, caller: Calling) -> dict[str, Any]:
         letter = _replayable(ledger, number, caller)
         caller.check(order.to)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from fastapi import FastAPI, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
@@ -21,9 +22,10 @@ from auditflow.api import (
     replay,
     where,
 )
-from auditflow.api.guard import OPEN, App, Guard, operating_rights
+from auditflow.api.guard import App, Guard, operating_rights
 from auditflow.api.metrics import PipelineCollector
-from auditflow.api.publish_operation import OPERATION, REFUSED, SCHEMAS
+from auditflow.api.openapi import complete
+from auditflow.api.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.status import Status
 from auditflow.api.strict_body import StrictBody
 from auditflow.api.tenancy import Calling
@@ -33,11 +35,6 @@ from auditflow.ingest.publish import PATHS, Publish
 from auditflow.journal import Journal, Ledger
 from auditflow.journal.commands import Commands
 from auditflow.telemetry import metrics
-
-CREDENTIALS: Final = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token."},
-    "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,29 +106,11 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
             "tenants": status.tenants(),
         }
 
-    @app.get("/metrics", tags=["operate"], summary="Prometheus metrics")
+    @app.get("/metrics", tags=["operate"], summary="Prometheus metrics", response_class=PlainTextResponse)
     def read_metrics(caller: Calling) -> Response:
         caller.check_runs_all()
         text = generate_latest(metrics.REGISTRY) + generate_latest(collected)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
-    _document(app)
+    complete(app, more_paths={path: {"post": dict(OPERATION)} for path in sorted(PATHS)}, schemas=SCHEMAS)
     return app
-
-
-def _document(app: FastAPI) -> None:
-    """Put what FastAPI does not know into the OpenAPI document: the publish call, and who may call."""
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        document["paths"].update({path: {"post": OPERATION} for path in sorted(PATHS)})
-        document.setdefault("components", {}).setdefault("schemas", {}).update(SCHEMAS)
-        document["components"]["securitySchemes"] = CREDENTIALS
-        for path, operations in document["paths"].items():
-            for operation in operations.values() if path not in OPEN else ():
-                operation["security"] = [{}, *({name: []} for name in CREDENTIALS)]
-                operation["responses"] |= REFUSED
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign] # FastAPI documents this as the way to extend it

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from auditflow.errors import AuditFlowError
 from auditflow.ingest.publish import correlation
@@ -42,7 +44,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def of_http(request: Request, error: HTTPException) -> JSONResponse:
         code = _CODES.get(error.status_code, "VALIDATION_ERROR")
-        return problem(request, error.status_code, code, str(error.detail), dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(sorted(_methods(app, request)))
+        return problem(request, error.status_code, code, str(error.detail), headers)
 
     @app.exception_handler(RequestValidationError)
     def of_validation(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -60,3 +65,10 @@ def install(app: FastAPI) -> None:
     def of_fault(request: Request, error: Exception) -> JSONResponse:
         _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem(request, 500, "INTERNAL_ERROR", "Something went wrong")
+
+
+def _methods(app: FastAPI, request: Request) -> set[str]:
+    """Give all methods of a path (RFC 9110 §15.5.6); the framework names those of one route."""
+    routes = [route for route in app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in here for method in route.methods or ()}

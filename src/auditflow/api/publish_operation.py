@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from auditflow.api.openapi import answers
 from auditflow.event import MAX_EXTRA_KEYS, TENANT_PATTERN, Header
 
 
@@ -29,11 +30,6 @@ def _event_schema() -> tuple[dict[str, Any], dict[str, Any]]:
     schema["additionalProperties"] = True
     schema.pop("description", None)
     return schema | {"title": "AuditEvent"}, parts
-
-
-def _answer(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
 
 
 _EVENT, _PARTS = _event_schema()
@@ -69,11 +65,6 @@ SCHEMAS: dict[str, Any] = _PARTS | {
             },
         },
     },
-    "Problem": {
-        "type": "object",
-        "required": ["code", "message", "timestamp", "traceId"],
-        "properties": {"code": _STRING, "message": _STRING, "timestamp": _TIME, "traceId": _STRING},
-    },
 }
 
 _PUBLISHED = {
@@ -93,12 +84,6 @@ _PUBLISHED = {
     },
 }
 
-REFUSED: dict[str, Any] = {
-    "401": _answer("No credential, or one that is not accepted. See WWW-Authenticate.", "Problem"),
-    "403": _answer("The credential lacks the scope.", "Problem"),
-}
-"""What every call but the probes may be answered, where `auth` is configured."""
-
 OPERATION: dict[str, Any] = {
     "tags": ["publish"],
     "summary": "Publish one event, an array, or one a line (NDJSON); gzip is accepted",
@@ -107,7 +92,8 @@ OPERATION: dict[str, Any] = {
             "name": "X-Correlation-ID",
             "in": "header",
             "required": False,
-            "schema": _STRING | {"maxLength": 64},
+            "description": "Taken over where it is 1 to 64 letters, digits, - and _; else one is made.",
+            "schema": _STRING,
         },
         {
             "name": "Content-Encoding",
@@ -127,16 +113,19 @@ OPERATION: dict[str, Any] = {
     },
     "responses": {
         "200": _PUBLISHED,
-        "400": _answer("Invalid: the message names the field and what is wrong with it.", "Problem"),
-        "403": _answer("The tenant is not provisioned, or disabled.", "Problem"),
-        "405": _answer("Not POST.", "Problem"),
-        "409": _answer("The eventId is known with other content.", "Problem"),
-        "413": _answer("Too large, or too many events.", "Problem"),
-        "415": _answer("Not JSON, NDJSON, UTF-8 or gzip.", "Problem"),
-        "429": _answer("The tenant is over its quota. See Retry-After.", "Problem"),
-        "500": _answer("A fault of the server; nothing was accepted.", "Problem"),
-        "503": _answer(
-            "The journal cannot take events now; nothing was accepted. See Retry-After.", "Problem"
+        **answers(
+            {
+                "400": "Invalid: the message names the field and what is wrong with it.",
+                "403": "The tenant is not provisioned, or disabled; or the credential lacks the scope.",
+                "405": "Not POST.",
+                "409": "The eventId is known with other content.",
+                "413": "Too large, or too many events.",
+                "415": "Not JSON, NDJSON, UTF-8 or gzip.",
+                "422": "It cannot be redacted as configured; nothing was accepted.",
+                "429": "The tenant is over its quota. See Retry-After.",
+                "500": "A fault of the server; nothing was accepted.",
+                "503": "The journal cannot take events now; nothing was accepted. See Retry-After.",
+            }
         ),
     },
 }

@@ -8,10 +8,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 from fastapi import APIRouter, HTTPException
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from auditflow.api.tenancy import Calling
-from auditflow.api.times import rfc3339
+from auditflow.api.times import Time, rfc3339
 from auditflow.api.where import Where
 from auditflow.config import Running
 from auditflow.journal import Journal
@@ -32,9 +32,9 @@ class Replay(BaseModel):
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
     pipeline: str = Field(min_length=1)
-    since: AwareDatetime
+    since: Time
     """Accepted at or after this time."""
-    until: AwareDatetime | None = None
+    until: Time | None = None
     """Accepted before this time; now if absent."""
     dry_run: bool = Field(default=False, alias="dryRun")
     """Say how many, and do nothing."""

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from auditflow import __version__
 from auditflow.api import docs_page, probes, problems
 from auditflow.api.guard import App, Guard, sink_service_rights
+from auditflow.api.openapi import ERRORS, complete
 from auditflow.api.strict_body import StrictBody
-from auditflow.errors import AuditFlowError, PluginNotFound
+from auditflow.errors import AuditFlowError, OutOfReach, PluginNotFound
 from auditflow.event import encode
 from auditflow.foreign import in_own_thread, text_of
 from auditflow.ingest.auth import Authenticator
@@ -29,11 +30,20 @@ from auditflow.pipelines.decide import as_events
 from auditflow.plugins import Catalogue, SinkEntry
 from auditflow.settings import faults
 from auditflow.sinks._base import Outcome, Sink, Verdict
+from auditflow.sinks._reach import Reach
 
 DELIVERY_SECONDS: Final = 60.0
 """A call that has no answer by then is answered with 504."""
 KEPT_SINKS: Final = 32
 """Sinks kept open between calls, by name and properties: clients are dear to make."""
+
+_ERRORS: Final = {
+    "404": "There is no such plugin.",
+    "422": "A property is wrong, or leads where callers may not; or the transformer failed.",
+    "502": "The destination, or the plugin, refused.",
+    "503": "The destination is throttling or cannot be reached. See Retry-After.",
+    "504": "The destination has not answered in time.",
+}
 
 _log = logging.getLogger(__name__)
 _is_name = re.compile(r"[a-zA-Z0-9_]+").fullmatch
@@ -64,15 +74,21 @@ class _Kept:
 class OpenSinks:
     """Sinks made for callers of the service; of those not in use the least recently used are closed."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach | None = None) -> None:
+        self._reach = reach or Reach()
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     @contextlib.asynccontextmanager
     async def use(self, entry: SinkEntry, properties: dict[str, Any]) -> AsyncIterator[Sink[Any]]:
-        """Give an open sink. Raises ValidationError for the properties, and whatever keeps it from opening."""
+        """Give an open sink.
+
+        Raises ValidationError for the properties, OutOfReach for where they lead, and whatever keeps it from opening.
+        """
+        await self._reach.check(properties)
         key = (entry.name, repr(sorted(properties.items(), key=lambda item: item[0])))
         if key not in self._kept:
             sink = entry.create(entry.parse(properties))
+            sink.reach = self._reach
             self._kept[key] = _Kept(asyncio.create_task(_opened(sink)))
         self._kept.move_to_end(key)
         kept = self._kept[key]
@@ -179,6 +195,7 @@ def build(
     app.get("/registry", summary="Sinks, transformers, and plugins that failed to load")(service.registry)
     app.post("/sink/{name}", summary="Deliver to a sink now, once")(service.deliver)
     app.post("/transform/{name}", summary="See what a transformer makes of an event")(service.transform)
+    complete(app, ERRORS | _ERRORS)
     return Guard(StrictBody(app, max_request_bytes), authenticator, sink_service_rights)
 
 
@@ -214,7 +231,7 @@ def _no_delivery(request: Request, name: str, error: Exception) -> JSONResponse:
         case ValidationError():
             return _bad_properties(request, error)
         case AuditFlowError():
-            status = 404 if isinstance(error, PluginNotFound) else 502
+            status = {PluginNotFound: 404, OutOfReach: 422}.get(type(error), 502)
             return problems.problem(request, status, error.code, str(error), hint=error.hint)
         case TimeoutError():
             message = f"The destination has not answered within {DELIVERY_SECONDS:.0f} seconds"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Path, Query
 
 from auditflow.api.identity import identity
 from auditflow.api.tenancy import Calling
@@ -144,7 +144,7 @@ def router(where: Where) -> APIRouter:
 
     @routes.get("/{event_id}", summary="Where an event is: its number, and its state in every pipeline")
     def read_event(
-        event_id: str,
+        event_id: Annotated[str, Path(json_schema_extra={"format": "uuid"})],
         caller: Calling,
         tenant: Annotated[str | None, Query(pattern=TENANT_PATTERN + "|^_platform$")] = None,
     ) -> State:

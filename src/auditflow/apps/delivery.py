@@ -32,6 +32,7 @@ from auditflow.pipelines.router import Router
 from auditflow.pipelines.tail import Tail
 from auditflow.plugins import NO_SECRETS, Catalogue
 from auditflow.sinks._base import Outcome
+from auditflow.sinks._reach import LOOPBACK, Reach
 from auditflow.sinks._secret_sources import SecretSource
 
 _log = logging.getLogger(__name__)
@@ -51,7 +52,9 @@ async def run(
     folder = tenant_folder(config, catalogue)
     enabled = running(config, folder.tenants if folder else None)
     register(ledger, journal, enabled)
-    sinks = OpenSinks()
+    # without auth it is bound to loopback, and its callers are here as well
+    here = LOOPBACK if config.auth is None else ()
+    sinks = OpenSinks(Reach((*config.server.sink_service_may_reach, *here)))
     authenticator, own = authenticating(config, directory), directory.own_audit
     largest = config.server.max_request_bytes
     service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)

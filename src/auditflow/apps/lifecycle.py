@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 from contextlib import suppress
@@ -41,6 +42,11 @@ _MALLOC: Final = {
     "M_ARENA_MAX": (-8, 1),
 }
 """The parameters' numbers in malloc.h, and bytes; one arena, because the threads take turns anyway."""
+
+
+def leave_nothing_behind() -> None:
+    """Let this process and its children dump no memory when they crash: events and secrets are in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def may_begin() -> bool:

@@ -15,7 +15,14 @@ from typing import Any, Literal
 
 from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
 from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
-from auditflow.apps.lifecycle import EXIT_DAMAGED, LISTENER, SUPERVISED, keep_memory, may_begin
+from auditflow.apps.lifecycle import (
+    EXIT_DAMAGED,
+    LISTENER,
+    SUPERVISED,
+    keep_memory,
+    leave_nothing_behind,
+    may_begin,
+)
 from auditflow.apps.reload import Reload
 from auditflow.apps.server import adopt, bind
 from auditflow.apps.supervisor import KILL_SECONDS, Role, supervise
@@ -53,6 +60,7 @@ class Start:
 
 def serve(start: Start, role: RoleName) -> int:
     """Run until stopped; give the exit status. Raises AuditFlowError when it cannot start."""
+    leave_nothing_behind()
     directory = start.directory
     directory.prepare()
     if role == "all":

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import uvicorn
 
-from auditflow.apps.protocol import Protocol
+from auditflow.apps.connection import REQUEST_SECONDS, Connection, close_late
 from auditflow.config.tls import TlsConfig, renew, server_context
 from auditflow.errors import AddressInUse, AddressUnusable
 from auditflow.ingest.auth.watched import Watched
@@ -34,6 +34,8 @@ SECURITY_HEADERS: Final = [
 """On every answer: a page has what this server itself gives it, and nothing else."""
 CERTIFICATE_SECONDS: Final = 5.0
 """How often the certificate's files are looked at."""
+SWEEP_SECONDS: Final = 2.0
+"""How often connections are looked through for clients that are late."""
 HTTPS_ONLY: Final = ("Strict-Transport-Security", "max-age=31536000")
 
 _PORT_REASONS: Final = {errno.EADDRINUSE: "the port is in use", errno.EACCES: "the port needs more rights"}
@@ -76,6 +78,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Connection,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -83,8 +87,6 @@ class Server(uvicorn.Server):
                 proxy_headers=False,  # who connects is who calls: X-Forwarded-For is anybody's word
                 ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
-                http=Protocol,
-                ws="none",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
                 backlog=BACKLOG,
@@ -98,11 +100,24 @@ class Server(uvicorn.Server):
 
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until `stop`, then finish the requests in flight."""
-        following = asyncio.create_task(self._follow())
+        aside = [asyncio.create_task(self._follow()), asyncio.create_task(self._sweep())]
         try:
             await self.serve(sockets=[listener])
         finally:
-            following.cancel()
+            for task in aside:
+                task.cancel()
+
+    async def _sweep(self) -> None:
+        """Close connections whose requests do not arrive, until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            late = close_late(self.server_state.connections, asyncio.get_running_loop().time())
+            if late:
+                _log.warning(
+                    "%d connections were closed: a request has to arrive whole within %.0f s",
+                    late,
+                    REQUEST_SECONDS,
+                )
 
     async def _follow(self) -> None:
         """Use the certificate that takes the place of ours, until cancelled."""

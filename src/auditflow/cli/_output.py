@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 import typer
 
 from auditflow.errors import AuditFlowError
-from auditflow.event import PLATFORM_TENANT
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,6 +53,8 @@ def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def reference(row: dict[str, Any]) -> str:
     """Give the name by which commands know a pipeline of an answer."""
+    from auditflow.event import PLATFORM_TENANT
+
     tenant = row.get("tenant") or PLATFORM_TENANT
     return str(row["name"]) if tenant == PLATFORM_TENANT else f"{tenant}/{row['name']}"
 

@@ -25,3 +25,8 @@ def moment(text: str, flag: str) -> float:
     except (ValueError, OverflowError):
         message = f"{text!r}: expected now, an age such as 30m, 1h or 7d, or a time such as 2026-01-31T12:00Z"
         raise typer.BadParameter(message, param_hint=flag) from None
+
+
+def instant(text: str, flag: str) -> str:
+    """Read what `moment` reads and write it as the server takes it. Raises typer.BadParameter."""
+    return datetime.fromtimestamp(moment(text, flag), UTC).isoformat()

@@ -9,7 +9,7 @@ import typer
 from auditflow.cli._options import FormatOption, UrlOption
 from auditflow.cli._output import Exit, Format, safe, show_json, show_table
 from auditflow.cli._server import ask
-from auditflow.cli._times import moment
+from auditflow.cli._times import instant
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Events that could not be delivered.")
 
@@ -184,7 +184,7 @@ def _filter(  # noqa: PLR0913, PLR0917 - one parameter per option
     """Give what was chosen as the server takes it, also what is empty: left out, it would mean every letter."""
     chosen: dict[str, Any] = {"pipeline": pipeline, "tenant": tenant, "code": code, "ids": ids or None}
     for name, text in (("since", since), ("until", until)):
-        chosen[name] = None if text is None else moment(text, f"--{name}")
+        chosen[name] = None if text is None else instant(text, f"--{name}")
     return {name: value for name, value in chosen.items() if value is not None}
 
 

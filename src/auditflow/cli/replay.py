@@ -9,7 +9,11 @@ from auditflow.cli._options import UrlOption
 
 def run(
     pipeline: Annotated[
-        str, typer.Option(envvar="AUDITFLOW_PIPELINE", help="Pipeline that is to get the events.")
+        str,
+        typer.Option(
+            envvar="AUDITFLOW_PIPELINE",
+            help="Pipeline that is to get the events; TENANT/NAME for a tenant's.",
+        ),
     ],
     since: Annotated[
         str, typer.Option(envvar="AUDITFLOW_SINCE", help="Accepted since: 2026-01-31T12:00:00Z, or 90m ago.")
@@ -25,11 +29,11 @@ def run(
 ) -> None:
     """Deliver events of the journal once more, to a new or repaired pipeline; its condition counts."""
     from auditflow.cli._server import ask
-    from auditflow.cli._times import moment
+    from auditflow.cli._times import instant
 
-    order: dict[str, Any] = {"pipeline": pipeline, "since": moment(since, "--since"), "dryRun": dry_run}
+    order: dict[str, Any] = {"pipeline": pipeline, "since": instant(since, "--since"), "dryRun": dry_run}
     if until is not None:
-        order["until"] = moment(until, "--until")
+        order["until"] = instant(until, "--until")
     done = ask(url, "POST", "replay", json=order)
     typer.echo(
         _counted(done) if dry_run else f"{done['events']:,} events go to {pipeline}; see auditflow status"

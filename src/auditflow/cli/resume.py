@@ -8,7 +8,9 @@ from auditflow.cli._options import UrlOption
 
 
 def run(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline.")],
+    pipeline: Annotated[
+        str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline; TENANT/NAME for a tenant's.")
+    ],
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
     """Let a paused pipeline go on."""

@@ -93,8 +93,10 @@ def render(status: dict[str, Any]) -> Any:
                 troubles.append(Padding.indent(Text(f"hint: {error['hint']}"), 2))
         if row["warning"]:
             troubles.append(Text(f"\n{name}: {row['warning']}", "yellow"))
-    damage = status.get("journal", {}).get("incidents", [])  # which callers with a tenant are not told
-    incidents = [Text(f"\njournal: {incident}", "red") for incident in damage]
+    journal = status.get("journal") or {
+        "incidents": []
+    }  # who has a tenant sees that tenant's pipelines alone
+    incidents = [Text(f"\njournal: {incident}", "red") for incident in journal["incidents"]]
     return Group(table, *troubles, *incidents, *_refused(status))
 
 

@@ -17,7 +17,7 @@ from auditflow.config.tls import TlsConfig
 from auditflow.errors import AuditFlowError
 from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
 from auditflow.ingest.admission import Quota
-from auditflow.ingest.auth.settings import AuthConfig
+from auditflow.ingest.auth.settings import AuthConfig, Network
 from auditflow.ingest.redaction import RedactionConfig
 from auditflow.pipelines.condition import Condition
 from auditflow.pipelines.policy import DeliveryPolicy
@@ -179,6 +179,8 @@ class ServerConfig(Settings):
     """Address the sink service listens on; its callers bring sinks' properties of their own."""
     sink_port: Port = 8082
     """Port of the sink service; 0 takes any free one."""
+    sink_service_may_reach: tuple[Network, ...] = ()
+    """Private networks (CIDR) that sinks' properties in calls of the sink service may lead to; without `auth`, loopback too."""
     tls: TlsConfig | None = None
     """Certificates, for both ports; without them it is plain HTTP."""
     max_request_bytes: Annotated[ByteSize, Positive] = 16 * 2**20

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from auditflow.settings import Settings
+from auditflow.sinks._reach import Reach
 
 
 class Verdict(StrEnum):
@@ -121,6 +122,8 @@ class Sink(ABC, Generic[P]):
 
     def __init__(self, properties: P) -> None:
         self.properties = properties
+        self.reach: Reach | None = None
+        """Where it may connect to, set before `open` where its properties are a caller's; None: anywhere."""
 
     @property
     def destination(self) -> str:

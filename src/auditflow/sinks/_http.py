@@ -33,7 +33,11 @@ def web_address(value: str) -> str:
     The value itself is not repeated: a path or a query may hold a token.
     """
     parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or any(c.isspace() for c in value):
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.hostname
+        or any(c.isspace() or c == "\\" for c in value)
+    ):
         raise ValueError("expected a URL such as https://example.com/path")
     _ = parts.port  # raises ValueError when it is no port number
     return value

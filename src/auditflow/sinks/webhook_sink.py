@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.request import getproxies
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
@@ -121,6 +122,7 @@ class WebhookSink(Sink[WebhookProperties]):
             ),
             timeout=httpx2.Timeout(ours.timeout, pool=None),
             follow_redirects=False,
+            event_hooks={"request": [self.reach.pin]} if self.reach and not getproxies() else {},
             headers={
                 "User-Agent": f"auditflow/{__version__}",
                 "Content-Type": ours.content_type,

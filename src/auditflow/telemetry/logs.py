@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import time
 from typing import Final, Literal
@@ -38,13 +39,23 @@ def configure_command() -> None:
         configure("debug", "text", "auditflow")
 
 
+_steering = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]").sub
+"""Of what comes from outside: control characters, other line ends, what turns the direction of writing."""
+
+
 class _Text(logging.Formatter):
+    """One line for each record; further lines, such as a hint, are indented, so that none can pass for a record."""
+
     converter = staticmethod(time.gmtime)
 
     def __init__(self, role: str) -> None:
         super().__init__(
             f"%(asctime)s.%(msecs)03dZ %(levelname)-7s {role:<9} %(message)s", "%Y-%m-%dT%H:%M:%S"
         )
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record).replace("\n", "\n    ")
+        return _steering(lambda found: f"\\u{ord(found[0]):04x}", text)  # as JSON writes them
 
 
 class _Json(logging.Formatter):

@@ -342,6 +342,34 @@ class JournalContract:
         assert 1 < journal.oldest() < journal.head()
         journal.close()
 
+    async def test_blocks_of_other_tenants_come_without_events(self) -> None:
+        """J7: they need not be decoded."""
+        journal = self.make()
+        for tenants in (["a", "a"], ["b", "a", "b"], ["a"], ["b"]):
+            ids = new_ids(len(tenants))
+            await journal.append(Batch([event(each) for each in ids], ids, tenants))
+        found = journal.read(2, PLENTY, "b")
+        assert [(block.first, block.count, len(block.events)) for block in found] == [
+            (1, 2, 0),
+            (3, 3, 3),
+            (6, 1, 0),
+            (7, 1, 1),
+        ]
+        assert [dict(block.tenants) for block in found] == [{"a": 2}, {"b": 2, "a": 1}, {"a": 1}, {"b": 1}]
+        journal.close()
+
+    async def test_headers_say_whose_events_are_where(self) -> None:
+        """J7: without the events themselves."""
+        journal = self.make()
+        for tenants in (["a", "a"], ["b", "a"], ["c"]):
+            ids = new_ids(len(tenants))
+            await journal.append(Batch([event(each) for each in ids], ids, tenants))
+        headers = [(block.first, dict(block.tenants), len(block.events)) for block in journal.headers(2, 2)]
+        assert headers == [(1, {"a": 2}, 0), (3, {"b": 1, "a": 1}, 0)]
+        assert [block.first for block in journal.headers(3, 9)] == [3, 5]
+        assert journal.headers(6, 9) == []
+        journal.close()
+
     async def test_a_closed_journal_refuses(self) -> None:
         """Nobody waits for ever."""
         journal = self.make()

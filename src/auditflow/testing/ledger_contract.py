@@ -7,7 +7,6 @@ Used like `auditflow.testing.journal_contract`.
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
 
 from auditflow.journal import (
     LOST,
@@ -23,6 +22,7 @@ from auditflow.journal import (
     Update,
 )
 from auditflow.journal.receipts import receipt
+from auditflow.testing.ledger_of_tenants import LedgerOfTenants
 
 
 def handed(*ids: int) -> Handed:
@@ -30,12 +30,8 @@ def handed(*ids: int) -> Handed:
     return Handed(list(ids), '{"place":"there"}', at=60, attempts=2)
 
 
-class LedgerContract:
+class LedgerContract(LedgerOfTenants):
     """What every ledger does."""
-
-    @abstractmethod
-    def make(self) -> Ledger:
-        """Make an empty ledger. It is closed by the suite."""
 
     def test_the_first_pipelines_begin_at_the_oldest_event(self) -> None:
         """A lost ledger repeats work and never skips it."""
@@ -458,13 +454,12 @@ class LedgerContract:
         assert ledger.finished() == 6
         ledger.close()
 
-    @staticmethod
-    def balanced(ledger: Ledger, pipeline: str, head: int) -> Account:
-        """Give the account of a pipeline, whose counts add up."""
-        (account,) = [one for one in ledger.accounts() if one.pipeline == pipeline]
-        ended = account.delivered + account.filtered + account.dead_lettered
-        assert account.accepted(head) == ended + account.pending(head)
-        return account
+    def test_accounts_know_whether_letters_wait_for_them(self) -> None:
+        """So that nobody has to look."""
+        ledger = self.with_letters()
+        ledger.replay(Selection(pipeline="a"), Replay(to="b"), at=1)
+        assert [account.to_replay for account in ledger.accounts()] == [False, True]
+        ledger.close()
 
     def with_letters(self) -> Ledger:
         """Make a ledger with pipelines `a` and `b` and four letters."""
