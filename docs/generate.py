@@ -167,7 +167,11 @@ def error_codes() -> str:
 
 def metric_names() -> str:
     """Describe every metric of `GET /metrics`."""
-    rows = ["# Metrics\n", "| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    rows = [
+        "# Metrics\n\nThose of a tenant's pipeline have the label `tenant`, too.\n",
+        "| metric | type | labels | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
     for family in [*metrics.REGISTRY.collect(), *PipelineCollector(STATUS).collect()]:
         labels = ", ".join(f"`{label}`" for label in family.samples[0].labels) or "-"
         name = f"{family.name}_total" if family.type == "counter" else family.name

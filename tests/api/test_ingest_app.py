@@ -61,7 +61,7 @@ async def test_metrics_hold_those_of_publishing_and_those_of_pipelines(client, a
         answer = await ask.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     assert 'auditflow_ingest_events_total{outcome="accepted"}' in answer.text
-    assert 'auditflow_pipeline_pending{pipeline="everything",tenant="_platform"} 1.0' in answer.text
+    assert 'auditflow_pipeline_pending{pipeline="everything"} 1.0' in answer.text
 
 
 async def test_it_is_not_ready_while_the_journal_takes_no_events(client, app, journal):

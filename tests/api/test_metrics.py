@@ -26,7 +26,7 @@ async def test_every_figure_of_the_status_is_a_metric_with_the_pipeline_as_label
         for sample in family.samples
     }
     row = {
-        name: samples[f"auditflow_pipeline_{name}", "a", "_platform"]
+        name: samples[f"auditflow_pipeline_{name}", "a"]
         for name in (
             "accepted_total",
             "delivered_total",
@@ -37,9 +37,9 @@ async def test_every_figure_of_the_status_is_a_metric_with_the_pipeline_as_label
         )
     }
     assert list(row.values()) == [5, 2, 1, 0, 0, 2]
-    assert samples["auditflow_pipeline_attempts_total", "a", "_platform"] == 7
-    assert samples["auditflow_pipeline_pending", "b", "_platform"] == 5
-    assert samples["auditflow_pipeline_possible_duplicates_total", "b", "_platform"] == 0
+    assert samples["auditflow_pipeline_attempts_total", "a"] == 7
+    assert samples["auditflow_pipeline_pending", "b"] == 5
+    assert samples["auditflow_pipeline_possible_duplicates_total", "b"] == 0
     assert samples["auditflow_journal_bytes",] == 10
     states = {
         (key[1], key[2]): value for key, value in samples.items() if key[0] == "auditflow_pipeline_state"

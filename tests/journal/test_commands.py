@@ -110,7 +110,7 @@ async def test_an_answer_that_cannot_be_written_does_not_make_the_command_repeat
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module, "_write", full)
+    monkeypatch.setattr(module, "write_whole", full)
     assert commands.carry_out(echo) == 1
     assert commands.carry_out(echo) == 0
 

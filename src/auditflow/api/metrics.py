@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from auditflow.api.status import Status
+from auditflow.event import PLATFORM_TENANT
 
 _COUNTERS = {
     "accepted": "Events the pipeline is accountable for.",
@@ -24,7 +25,6 @@ _GAUGES = {
     "deadLettered": "Events that ended as dead letters; a replay takes them out again.",
     "oldestPendingAgeSeconds": "Age of the oldest of them.",
 }
-_LABELS = ["pipeline", "tenant"]
 _STATES = ("active", "retrying", "blocked", "fallback", "paused")
 
 
@@ -35,32 +35,31 @@ class PipelineCollector(Collector):
         self._status = status
 
     def collect(self) -> Iterable[Metric]:
-        """Give one family per figure, with the pipeline's name and tenant as labels."""
+        """Give one family per figure, with the pipeline's name as label and, of a tenant's, the tenant."""
         rows = self._status.pipelines()
         for key, text in _COUNTERS.items():
-            counter = CounterMetricFamily(f"auditflow_pipeline_{_snake(key)}", text, labels=_LABELS)
+            counter = CounterMetricFamily(f"auditflow_pipeline_{_snake(key)}", text)
             for row in rows:
-                counter.add_metric(_labels(row), row[key])
+                counter.add_sample(f"{counter.name}_total", _labels(row), row[key])
             yield counter
         for key, text in _GAUGES.items():
-            gauge = GaugeMetricFamily(f"auditflow_pipeline_{_snake(key)}", text, labels=_LABELS)
+            gauge = GaugeMetricFamily(f"auditflow_pipeline_{_snake(key)}", text)
             for row in rows:
-                gauge.add_metric(_labels(row), row[key])
+                gauge.add_sample(gauge.name, _labels(row), row[key])
             yield gauge
-        state = GaugeMetricFamily(
-            "auditflow_pipeline_state", "1 for the state it is in.", labels=[*_LABELS, "state"]
-        )
+        state = GaugeMetricFamily("auditflow_pipeline_state", "1 for the state it is in.")
         for row in rows:
             for name in _STATES:
-                state.add_metric([*_labels(row), name], float(row["state"] == name))
+                state.add_sample(state.name, _labels(row) | {"state": name}, float(row["state"] == name))
         yield state
         yield GaugeMetricFamily(
             "auditflow_journal_bytes", "Size of the journal.", self._status.journal()["bytes"]
         )
 
 
-def _labels(row: dict[str, Any]) -> list[str]:
-    return [row["name"], row["tenant"]]
+def _labels(row: dict[str, Any]) -> dict[str, str]:
+    tenant = row["tenant"]
+    return {"pipeline": row["name"]} | ({} if tenant == PLATFORM_TENANT else {"tenant": tenant})
 
 
 def _snake(name: str) -> str:

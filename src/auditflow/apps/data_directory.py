@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from auditflow.errors import DataDirectoryInUse, DataDirectoryUnusable
-from auditflow.ingest.own_audit import OwnAudit
 
 LOCK_SECONDS: Final = 3.0
 """How long a starting process waits for another to let go of what it needs."""
@@ -28,7 +27,6 @@ class DataDirectory:
         self.commands = path / "commands"
         self.config = path / "config"
         self.keys = path / "keys.json"
-        self.own_audit = OwnAudit(path)
 
     def prepare(self) -> None:
         """Create the directory, for its owner only, and check that it can be written.

@@ -15,7 +15,7 @@ from auditflow.apps.destinations import Destinations
 from auditflow.apps.housekeeping import Housekeeping
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator import Operator
-from auditflow.apps.own_audit import AuditedCommands, authenticating
+from auditflow.apps.own_audit import AuditedCommands, authenticating, own_audit_of
 from auditflow.apps.reload import Change, Reload
 from auditflow.apps.secrets import secret_source
 from auditflow.apps.server import Server
@@ -55,7 +55,7 @@ async def run(
     # without auth it is bound to loopback, and its callers are here as well
     here = LOOPBACK if config.auth is None else ()
     sinks = OpenSinks(Reach((*config.server.sink_service_may_reach, *here)))
-    authenticator, own = authenticating(config, directory), directory.own_audit
+    authenticator, own = authenticating(config, directory), own_audit_of(config, directory)
     largest = config.server.max_request_bytes
     service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)
     server = Server(service, config.server.shutdown_timeout, config.server.tls)

@@ -75,11 +75,20 @@ def _done(result: Values) -> dict[str, Any]:
     return {"count": counts[0] if counts else None, "changed": result.get("changed")}
 
 
+def own_audit_of(config: Config, directory: DataDirectory) -> OwnAudit:
+    """Give where this installation's own audit is left.
+
+    There is one where callers are told apart or tenants are. Without either, anybody on this machine may do anything, and
+    the pipelines take every event there is: what they deliver is then to be what was published.
+    """
+    return OwnAudit(directory.path, kept=config.auth is not None or config.tenants is not None)
+
+
 def authenticating(config: Config, directory: DataDirectory) -> Authenticator | None:
     """Give what the configuration lets callers in by, if anything; whom it refuses is put on record."""
     authenticator = authenticator_of(config.auth, directory.keys)
     if authenticator:
-        authenticator.on_refused = refusals(directory.own_audit)
+        authenticator.on_refused = refusals(OwnAudit(directory.path))
     return authenticator
 
 
@@ -97,7 +106,7 @@ def refusals(own: OwnAudit) -> Callable[[str, str], None]:
 def places(config: Config, directory: DataDirectory) -> list[OwnAudit]:
     """Give where events wait: `auditflow keys` leaves its own beside the file of keys."""
     keys = config.auth.api_keys.file if config.auth and config.auth.api_keys else None
-    return [directory.own_audit, *([OwnAudit(keys.parent)] if keys else [])]
+    return [OwnAudit(directory.path), *([OwnAudit(keys.parent)] if keys else [])]
 
 
 async def keep(waiting: Sequence[OwnAudit], publish: Publish) -> None:

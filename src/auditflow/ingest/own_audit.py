@@ -36,16 +36,22 @@ ITSELF: Final[By] = {"actor": OWN_SOURCE}
 
 
 class OwnAudit:
-    """The events that wait in the folder `own-audit` of a data directory, or beside a file of keys elsewhere."""
+    """The events that wait in the folder `own-audit` of a data directory, or beside a file of keys elsewhere.
 
-    def __init__(self, directory: Path) -> None:
+    With `kept` false nothing is put on record.
+    """
+
+    def __init__(self, directory: Path, *, kept: bool = True) -> None:
         self._folder = directory / FOLDER
+        self._kept = kept
 
     def note(self, what: str, by: By, **facts: Any) -> None:
         """Leave the event `auditflow.<what>`. Failing is logged: what was done stays done.
 
         `facts` are not to hold secrets or what events hold; long ones are cut.
         """
+        if not self._kept:
+            return
         number = str(uuid_utils.uuid7())
         event = {
             "eventType": OWN_TYPES + what,
