@@ -218,6 +218,17 @@ async def test_an_edited_event_is_checked_like_a_published_one(client, app, ledg
     assert ledger.to_replay("a") == []
 
 
+async def test_what_auditflow_says_of_itself_is_neither_edited_nor_made_by_editing(client, app, ledger):
+    own = EVENT | {"eventType": "auditflow.keys.created", "sourceSystem": "auditflow"}
+    stored = Letter("a", 5, "Bad", "no", json.dumps(own).encode(), tenant="acme", event_id=ID)
+    ledger.commit([Update("a", Progress(9), letters=[stored])])
+    async with client(app) as ask:
+        for number, event in ((1, own), (5, EVENT), (5, own)):
+            answer = await ask.post(f"{PATH}/{number}/replay", json={"event": event})
+            assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert ledger.to_replay("a") == []
+
+
 async def test_what_cannot_be_replayed_says_why(client, app, ledger, delivering):
     async with client(app) as ask, delivering(ledger):
         assert (await ask.post(f"{PATH}/1/replay", json={})).status_code == 200

@@ -26,6 +26,7 @@ class World:
         self.ledger.register(["a"], 1, 1)
         self.told: tuple[Any, str] | None = None
         self.limits: dict[str, Any] = {}
+        self.purges: list[tuple[int, str]] = []
         self.now = int(time.time() * 1000)
 
     def letters(self, count: int, age: int = 0) -> None:
@@ -47,7 +48,9 @@ class World:
         self.told = full and full.code, warning
 
     async def until(self, condition: Callable[[], object]) -> None:
-        working = asyncio.create_task(Housekeeping(self.ledger, self.config, self.tell).run())
+        housekeeping = Housekeeping(self.ledger, self.config, self.tell)
+        housekeeping.on_purge = lambda count, reason: self.purges.append((count, reason))
+        working = asyncio.create_task(housekeeping.run())
         async with asyncio.timeout(5):
             while not condition():  # noqa: ASYNC110 - a thread changes what is awaited
                 await asyncio.sleep(0.005)
@@ -90,6 +93,7 @@ async def test_what_is_too_old_is_deleted_and_says_so_later(world, caplog):
     world.letters(1, HOUR)
     await world.until(lambda: len(world.ledger.letters()) == 1)
     assert "the dead letters of 2 events were older than dead-letters.max-age" in caplog.text
+    assert world.purges == [(2, "older than dead-letters.max-age")]
     assert '"purged":true' in world.ledger.receipt_of("a", 1).place
 
 

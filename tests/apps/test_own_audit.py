@@ -193,7 +193,7 @@ async def test_what_was_refused_is_noted_with_why(carried_out, own):
 async def test_refused_calls_are_noted_until_too_many_wait(own, monkeypatch):
     refused = refusals(own)
     refused("key", "10.0.0.9")
-    await until(lambda: own.count() == 1)
+    await until(own.waiting)
     assert noted(own) == [("calls.refused", {"peer": "10.0.0.9", "outcome": "refused", "reason": "key"})]
     monkeypatch.setattr(own_audit, "MOST_REFUSALS", 1)
     refused("key", "10.0.0.10")

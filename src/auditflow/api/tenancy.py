@@ -7,10 +7,11 @@ installation: to them also belongs what concerns it as a whole.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 
+from auditflow.api.identity import identity
 from auditflow.event import PLATFORM_TENANT
 from auditflow.ingest.auth import ANYONE, Principal
 
@@ -44,13 +45,9 @@ class Caller:
             raise HTTPException(403, f"This credential acts for the tenant {self.tenant} alone")
         return self.tenant
 
-    def own_rows(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Give those of the rows, which say whose they are, that are its own."""
-        return [row for row in rows if self.tenant in {None, row["tenant"]}]
-
     def check(self, pipeline: str | None) -> None:
         """Raise HTTPException for the pipeline of another, whether there is one of that name or not."""
-        if None not in {self.tenant, pipeline} and self.tenant != _owner(str(pipeline)):
+        if self.tenant and pipeline is not None and identity(pipeline)["tenant"] != self.tenant:
             raise HTTPException(404, f"No pipeline named {pipeline!r} runs")
 
     def check_runs_all(self) -> None:
@@ -68,8 +65,3 @@ def _caller(request: Request) -> Caller:
 
 Calling = Annotated[Caller, Depends(_caller)]
 """The caller, as handlers take it."""
-
-
-def _owner(pipeline: str) -> str:
-    """Give the tenant of a pipeline: those of tenants are called `tenant/name`."""
-    return pipeline.rpartition("/")[0] or PLATFORM_TENANT

@@ -68,17 +68,12 @@ async def run(
         return await _change(delivery, journal, ledger, wanted, catalogue)
 
     reloading = reload(change)
-    reloading.on_change = partial(own.note, "configuration.reloaded", ITSELF)
+    reloading.on_change = partial(own.note, by=ITSELF)
     housekeeping = Housekeeping(ledger, lambda: reloading.config, delivery.limits)
-    housekeeping.on_purge = lambda count: own.note(
-        "dead-letters.purged",
-        ITSELF,
-        outcome="success",
-        count=count,
-        reason="older than dead-letters.max-age",
+    housekeeping.on_purge = partial(own.note, "dead-letters.purged", ITSELF, outcome="success")
+    operator = Operator(
+        AuditedCommands(directory.commands, own), journal, ledger, delivery.heed, reloading.reload
     )
-    commands = AuditedCommands(directory.commands, own)
-    operator = Operator(commands, journal, ledger, delivery.heed, reloading.reload)
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run_on(listener))

@@ -31,8 +31,8 @@ class Housekeeping:
         self._ledger = ledger
         self._config = config
         self._tell = tell
-        self.on_purge: Callable[[int], None] | None = None
-        """Called with the number of events whose dead letters were too old."""
+        self.on_purge: Callable[..., None] | None = None
+        """Called with the `count` of events whose dead letters were deleted, and the `reason`."""
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -62,7 +62,7 @@ class Housekeeping:
                     count,
                 )
                 if self.on_purge:
-                    self.on_purge(count)
+                    self.on_purge(count=count, reason="older than dead-letters.max-age")
         return self._ledger.letter_extents()
 
     def _judge(self, pipeline: str, letters: int, earliest: int, config: Config) -> None:

@@ -47,9 +47,9 @@ class Reload:
         self._text = text
         self.config = config
         """What the file said when it was last put in force."""
-        self._catalogue = catalogue
         self.on_change: Callable[..., None] | None = None
-        """Called with the `outcome`, and what has `changed` or the `reason` why not, where nobody has asked for it by a command."""
+        """Called when files have changed: with the type of what that is, its `outcome`, and what has `changed` or the `reason` why not."""
+        self._catalogue = catalogue
         self._change = change
         self._busy = asyncio.Lock()
         self._seen = self._stamp() if file.read() == text else None
@@ -97,6 +97,8 @@ class Reload:
                 _log.exception("the tenants' pipelines stay as they were")
             else:
                 _log.info("the tenants were loaded again; changed: %s", ", ".join(changed) or "nothing")
+                if self.on_change:
+                    self.on_change("tenants.reloaded", outcome="success", changed=changed)
 
     def _problem(self, error: Exception) -> Problem:
         if isinstance(error, AuditFlowError):
@@ -129,7 +131,7 @@ class Reload:
             _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")
             told = {"outcome": "success", "changed": changed}
         if self.on_change:
-            self.on_change(**told)
+            self.on_change("configuration.reloaded", **told)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         try:
