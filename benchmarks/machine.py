@@ -128,11 +128,17 @@ class Served(Subject):
 
     seconds: float = field(default=0.0)
     """Until it was ready."""
+    key: str = ""
+    """Where it wants one, a key with the right to read."""
 
     def pipelines(self) -> dict[str, dict[str, Any]]:
-        """Give what status says, by pipeline."""
-        rows = httpx2.get(f"{self.url}/api/v1/status", timeout=60).json()["pipelines"]
-        return {row["name"]: row for row in rows}
+        """Give what status says, by pipeline; a tenant's is `tenant/name`."""
+        headers = {"X-Api-Key": self.key} if self.key else {}
+        rows = httpx2.get(f"{self.url}/api/v1/status", headers=headers, timeout=60).json()["pipelines"]
+        return {
+            row["name"] if row["tenant"] == "_platform" else f"{row['tenant']}/{row['name']}": row
+            for row in rows
+        }
 
     def delivered(self) -> int:
         """Give how many events were delivered, of all pipelines together."""
@@ -143,8 +149,12 @@ class Served(Subject):
 
         RuntimeError when nothing is left to be delivered and it were fewer.
         """
-        while (now := self.delivered()) < delivered:
-            if not any(row["pending"] for row in self.pipelines().values()) and self.delivered() == now:
+        while True:
+            rows = self.pipelines().values()
+            now = sum(row["delivered"] for row in rows)
+            if now >= delivered:
+                return
+            if not any(row["pending"] for row in rows) and self.delivered() == now:
                 raise RuntimeError(f"{now:,} events were delivered instead of {delivered:,}")
             time.sleep(SETTLE_SECONDS)
 
@@ -154,7 +164,7 @@ class Served(Subject):
 
 
 @contextmanager
-def serve(config: str, files: Mapping[str, str] | None = None) -> Iterator[Served]:
+def serve(config: str, files: Mapping[str, str] | None = None, key: str = "") -> Iterator[Served]:
     """Run `auditflow serve` with this configuration, and files beside it, on free ports.
 
     Raises RuntimeError, with what it said, when it does not start.
@@ -171,7 +181,7 @@ def serve(config: str, files: Mapping[str, str] | None = None) -> Iterator[Serve
             seconds = time.perf_counter() - started
             roles = {name: _role(process.pid, name) for name in ("ingest", "delivery")}
             pids = {"supervisor": process.pid} | roles
-            yield Served("AuditFlow", url, "/audit/publish", events.NDJSON, pids, seconds)
+            yield Served("AuditFlow", url, "/audit/publish", events.NDJSON, pids, seconds, key)
 
 
 @contextmanager

@@ -92,7 +92,7 @@ def guarded(report: Report, scale: float) -> None:
     }
     with _key() as (file, key):
         config = HEAD + FOLDER + GUARDS.format(keys=file)
-        safe = _published(report, "guarded", config, files, count, headers=b"X-Api-Key: %s\r\n" % key)
+        safe = _published(report, "guarded", config, files, count, key.decode())
     report.promise(Target("key, quota, redaction: CPU / without", "≤", GUARDED_RATIO, safe.cpu / free.cpu))
 
 
@@ -123,14 +123,15 @@ def streams(report: Report, scale: float) -> None:
 
 
 def _published(  # noqa: PLR0913, PLR0917 - one for each part of a case
-    report: Report, case: str, config: str, files: dict[str, str], count: int, headers: bytes = b""
+    report: Report, case: str, config: str, files: dict[str, str], count: int, key: str = ""
 ) -> Run:
     """Publish three times events of 1,000 tenants in turn; give the middle run."""
 
     def make(number: int) -> list[bytes]:
         return served.requests(events.fresh(number, lambda n: n % TENANTS), BATCH, headers)
 
-    with serve(config, files) as served:
+    headers = f"X-Api-Key: {key}\r\n".encode() if key else b""
+    with serve(config, files, key) as served:
         run(case, served, None, make(TENANTS), count=TENANTS, connections=CONNECTIONS)
         return middle(
             [

@@ -15,7 +15,7 @@ async def test_every_figure_of_the_status_is_a_metric_with_the_pipeline_as_label
     ledger.register(["a", "b"], journal.head(), journal.oldest())
     await journal.append(Batch([b"{}"] * 5, [str(uuid.uuid4()) for _ in range(5)], [""] * 5))
     ledger.commit([Update("a", Progress(4), delivered=2, filtered=1, attempts=7)])
-    ledger.note("b", json.dumps({"state": "blocked"}))
+    ledger.note({"b": json.dumps({"state": "blocked"})})
     registry = CollectorRegistry()
     registry.register(PipelineCollector(Status(journal, ledger, lambda: 0.0)))
 

@@ -104,7 +104,7 @@ async def test_pipelines_come_by_name_and_inactive_ones_are_left_out(journal, le
 @pytest.mark.parametrize("state", ["active", "retrying", "blocked", "paused"])
 async def test_each_state_is_shown_with_its_error(journal, ledger, state):
     error = {"code": "AccessDenied", "message": "No", "hint": "Allow it"}
-    ledger.note("all", json.dumps({"state": state, "since": "2026-01-01T00:00:00Z", "lastError": error}))
+    ledger.note({"all": json.dumps({"state": state, "since": "2026-01-01T00:00:00Z", "lastError": error})})
     every, logins = status(journal, ledger).pipelines()
     assert (every["state"], every["since"], every["lastError"]) == (state, "2026-01-01T00:00:00Z", error)
     assert (logins["state"], logins["lastError"]) == ("active", None)

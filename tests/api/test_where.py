@@ -110,7 +110,7 @@ async def test_a_pending_event_knows_how_many_are_ahead_of_it(world):
 async def test_a_pending_event_of_a_blocked_or_paused_pipeline_says_so_with_the_last_error(world):
     event_id = await world.publish()
     error = {"code": "AccessDenied", "message": "not allowed", "hint": "allow it", "at": 1}
-    world.ledger.note("p", json.dumps({"state": "blocked", "lastError": error}))
+    world.ledger.note({"p": json.dumps({"state": "blocked", "lastError": error})})
     blocked = await world.state(event_id)
     assert (blocked["state"], blocked["pipelineState"], blocked["lastError"]) == ("pending", "blocked", error)
     world.ledger.pause("p", paused=True)

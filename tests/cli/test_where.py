@@ -87,7 +87,7 @@ def test_a_delivered_event_is_a_line_with_its_place(auditflow, running):
 def test_a_pending_event_is_told_with_what_holds_it_up(auditflow, running):
     event_id = running.publish("acme")
     error = {"code": "AccessDenied", "message": "not allowed"}
-    running.ledger.note("p", json.dumps({"state": "blocked", "lastError": error}))
+    running.ledger.note({"p": json.dumps({"state": "blocked", "lastError": error})})
     out = auditflow("where", event_id, "--url", running.url).out
     assert "behind 0 events; the pipeline is blocked: AccessDenied: not allowed" in out
     running.ledger.pause("p", paused=True)

@@ -7,9 +7,10 @@ import uuid
 
 import pytest
 
-from auditflow.journal import Account, Batch, Block, Progress
+from auditflow.journal import Account, Batch, Block
 from auditflow.journal.census import Census, others
 from auditflow.journal.memory import MemoryJournal
+from auditflow.journal.tenant_progress import TenantProgress
 
 
 class CountingJournal(MemoryJournal):
@@ -32,7 +33,7 @@ def journal() -> CountingJournal:
 
 
 def account(name: str, seen: int, tenant: str | None = None) -> Account:
-    return Account(name, True, 1, Progress(seen, seen=seen), tenant=name[0] if tenant is None else tenant)
+    return Account(name, True, 1, TenantProgress(seen), tenant=name[0] if tenant is None else tenant)
 
 
 async def test_the_events_of_others_from_where_a_pipeline_is_to_the_head(journal):

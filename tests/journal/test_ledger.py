@@ -58,7 +58,7 @@ def test_a_reader_sees_each_commit_at_once_and_refuses_to_write(path: Path):
     for refused in (
         lambda: reader.register([], 1, 1),
         lambda: reader.commit([]),
-        lambda: reader.note("a", "{}"),
+        lambda: reader.note({"a": "{}"}),
     ):
         with pytest.raises(JournalUnavailable, match="reading only"):
             refused()

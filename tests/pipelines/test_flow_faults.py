@@ -90,7 +90,7 @@ async def test_the_pause_grows_with_each_fault(world, sink, monkeypatch):
 
 async def test_a_condition_of_a_former_run_does_not_outlive_it(world, sink):
     world.ledger.register(["p"], 1, 1)
-    world.ledger.note("p", '{"state":"blocked"}')
+    world.ledger.note({"p": '{"state":"blocked"}'})
     async with world.running(sink):
         await world.until(lambda: world.condition()["state"] != "blocked")
     assert world.condition()["state"] == "active"

@@ -50,14 +50,14 @@ def books() -> Books:
     ],
 )
 def test_events_below_the_position_are_not_open(asked: range, still_open: list[int]):
-    assert Books(Progress(10)).record.come_by(asked.stop, asked) == still_open
+    assert Books(Progress(10)).record.progress.unfinished(asked) == still_open
 
 
 def test_events_finished_beyond_the_position_are_not_open():
     record = Books(Progress(10, 0b1010)).record
-    assert record.come_by(16, range(10, 16)) == [10, 12, 14, 15]
-    assert record.come_by(16, range(14, 16)) == range(14, 16)
-    assert record.come_by(16, range(13, 16)) == [14, 15]
+    assert record.progress.unfinished(range(10, 16)) == [10, 12, 14, 15]
+    assert record.progress.unfinished(range(14, 16)) == range(14, 16)
+    assert record.progress.unfinished(range(13, 16)) == [14, 15]
 
 
 async def test_delivered_events_are_counted_whatever_their_order(books):
@@ -92,7 +92,9 @@ async def test_letters_end_their_events(books):
 
 
 async def test_filtered_and_failed_events_end_here(books):
-    books.record.decided(Decided([], [], [], filtered=[1, 3], failed=[(2, b"{}", "ValueError: x")]))
+    books.record.decided(
+        4, range(1, 4), Decided([], [], [], filtered=[1, 3], failed=[(2, b"{}", "ValueError: x")])
+    )
     account = await books.written()
     assert (account.filtered, account.dead_lettered, account.attempts) == (2, 1, 0)
     assert account.progress == Progress(4)
@@ -111,14 +113,14 @@ async def test_filtered_and_failed_events_end_here(books):
 
 
 async def test_when_everything_goes_to_the_sink_there_is_nothing_to_write(books):
-    books.record.decided(Decided([1], [b"{}"], [b"{}"]))
-    books.record.lost(range(1, 1), "gone")
+    books.record.decided(4, range(1, 4), Decided([1], [b"{}"], [b"{}"]))
+    books.record.lost(1, range(1, 1), "gone")
     assert books.recorder._updates == {}
 
 
 async def test_lost_events_become_one_letter_for_each_unbroken_run():
     books = Books(Progress(1, 0b1100))
-    books.record.lost(range(1, 9), "gone")
+    books.record.lost(9, range(1, 9), "gone")
     account = await books.written()
     assert [(one.code, one.reason, one.sequence, one.count) for one in books.ledger.letters()] == [
         (LOST, "gone", 1, 2),

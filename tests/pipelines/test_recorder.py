@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 import pytest
 
@@ -42,11 +42,11 @@ class TroubledLedger(MemoryLedger):
             raise self.on_commit
         super().commit(updates, replayed, token)
 
-    def note(self, pipeline: str, condition: str) -> None:
-        self.notes.append((pipeline, condition))
+    def note(self, conditions: Mapping[str, str]) -> None:
+        self.notes += conditions.items()
         if self.on_note:
             raise self.on_note
-        super().note(pipeline, condition)
+        super().note(conditions)
 
     def account(self, pipeline: str = "p") -> Account:
         return next(account for account in self.accounts() if account.pipeline == pipeline)

@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from auditflow.journal import Batch
+from auditflow.journal import Batch, Block
 from auditflow.journal.memory import MemoryJournal
 from auditflow.pipelines import router as module
 from auditflow.pipelines import tail as tail_module
 from auditflow.pipelines.gate import Gate
+from auditflow.pipelines.portion import Portion
 from auditflow.pipelines.router import Feed, Router
-from auditflow.pipelines.share import Share
 from auditflow.pipelines.tail import GONE, Tail
 
 
@@ -45,20 +45,20 @@ async def world() -> AsyncIterator[World]:
     await asyncio.wait_for(running, 5)
 
 
-def numbers(shares: list[Share]) -> list[list[int]]:
-    return [list(share.sequences(1)) for share in shares]
+def numbers(portions: list[Portion]) -> list[list[int]]:
+    return [list(one.sequences) for one in portions]
 
 
-async def following(feed: Feed, start: int, enough: int = 1) -> list[list[int]]:
-    return numbers(await asyncio.wait_for(feed.next(start, Gate(), enough), 5))
+async def following(feed: Feed, start: int) -> list[list[int]]:
+    return numbers(await asyncio.wait_for(feed.next(start, Gate()), 5))
 
 
 async def test_a_tenant_gets_its_events_of_every_block_that_has_some(world):
     feeds = {tenant: world.router.feed(tenant) for tenant in "abc"}
     for block in ("ab", "b", "aab"):
         await world.publish(block)
-    assert await following(feeds["a"], 1) == [[1], [4, 5]]
-    assert await following(feeds["b"], 2) == [[2], [3], [6]]
+    assert await following(feeds["a"], 1) == [[1, 4, 5]]
+    assert await following(feeds["b"], 3) == [[3, 6]]
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(feeds["c"].next(1, Gate()), 0.05)
 
@@ -74,16 +74,23 @@ async def test_who_waits_is_woken_by_its_own_events_alone(world):
     assert numbers(await asyncio.wait_for(waiting, 5)) == [[5]]
 
 
-async def test_who_has_a_parcel_to_fill_is_not_woken_for_less_than_it_needs(world):
+async def test_where_there_are_many_tenants_events_are_gathered_before_anybody_is_woken(world, monkeypatch):
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.1)
+    monkeypatch.setattr(module, "PLENTY", 3)
     feed = world.router.feed("a")
-    waiting = asyncio.create_task(feed.next(1, Gate(), 3))
-    for _ in range(2):
-        await world.publish("ab")
+    await world.publish("ab")
+    assert await following(feed, 1) == [[1]]
+    waiting = asyncio.create_task(feed.next(3, Gate()))
+    await world.publish("ab")
     await asyncio.sleep(0.01)
     assert not waiting.done()
-    assert numbers(feed.here(1)) == [[1], [3]]
     await world.publish("a")
-    assert numbers(await asyncio.wait_for(waiting, 5)) == [[1], [3], [5]]
+    assert numbers(await asyncio.wait_for(waiting, 5)) == [[3, 5]]
+    waiting = asyncio.create_task(feed.next(6, Gate()))
+    await asyncio.sleep(0.01)
+    await world.publish("aaa")
+    await asyncio.sleep(0.01)
+    assert numbers(waiting.result()) == [[6, 7, 8]], "so many are not kept waiting"
 
 
 async def test_what_was_there_before_is_read_by_who_needs_it(world, monkeypatch):
@@ -112,21 +119,20 @@ async def test_without_news_it_is_told_now_and_then_how_far_the_journal_is(world
     await asyncio.sleep(0.01)
     await world.publish("bbb")
     following = asyncio.create_task(world.router.run())
-    (share,) = await asyncio.wait_for(waiting, 5)
+    (nothing,) = await asyncio.wait_for(waiting, 5)
     following.cancel()
-    assert (share.block.first, share.block.end, len(share)) == (1, 4, 0)
+    assert nothing == Portion(4)
 
 
 async def test_what_is_lost_is_everybodys(world):
     feeds = [world.router.feed(tenant) for tenant in "ab"]
     await world.publish("ab")
-    world.tail._next = 1
-    world.journal._blocks[0].first = 2
-    world.journal._blocks[0].count = 1
-    await world.publish("c")
-    for feed in feeds:
-        (share, *_) = [each for each in feed.here(1) if each.block.damage]
-        assert (list(share.sequences(1)), share.block.damage) == ([1], GONE)
+    world.tail._extend([Block(3, 2, 0, {}, (), GONE)])
+    await world.publish("a")
+    for feed, own in zip(feeds, (1, 2), strict=True):
+        (before,), (lost,) = feed.here(1), feed.here(3)
+        assert (before.end, list(before.sequences)) == (3, [own])
+        assert (lost.end, list(lost.sequences), lost.damage) == (5, [3, 4], GONE)
 
 
 async def test_feeds_that_nobody_uses_are_forgotten(world):

@@ -62,7 +62,7 @@ async def test_whoever_waits_at_the_head_gets_the_next_block_from_one_read(journ
         await asyncio.sleep(0.01)
         await journal.publish(4)
         results = await asyncio.wait_for(asyncio.gather(*waiting), 5)
-    assert [[share.block.first for share in shares] for shares in results] == [[1]] * 3
+    assert [[one.sequences[0] for one in portions] for portions in results] == [[1]] * 3
     assert journal.reads == [1]
 
 
@@ -71,9 +71,7 @@ async def test_blocks_come_in_order_beginning_with_the_one_that_holds_the_number
         for _ in range(3):
             await journal.publish(2)
         await until_read(tail, 7)
-        found = {
-            start: [share.block.first for share in await tail.next(start, Gate())] for start in range(1, 7)
-        }
+        found = {start: [one.sequences[0] for one in await tail.next(start, Gate())] for start in range(1, 7)}
     assert found == {1: [1, 3, 5], 2: [1, 3, 5], 3: [3, 5], 4: [3, 5], 5: [5], 6: [5]}
     assert len(journal.reads) <= 3
 
@@ -82,7 +80,7 @@ async def test_what_was_there_before_the_start_is_read_by_who_needs_it(journal):
     await journal.publish(2)
     await journal.publish(2)
     async with running(journal) as tail:
-        assert [share.block.first for share in await tail.next(2, Gate())] == [1, 3]
+        assert [one.sequences[0] for one in await tail.next(2, Gate())] == [1, 3]
     assert journal.reads == [2]
 
 
@@ -95,9 +93,9 @@ async def test_who_lags_behind_the_window_reads_alone_and_then_joins_the_others(
         assert [block.first for block in tail._window] == [4, 5]
         assert tail._filled == [440, 550]
         reads = len(journal.reads)
-        assert [share.block.first for share in await tail.next(2, Gate())] == [2, 3, 4, 5]
+        assert [one.sequences[0] for one in await tail.next(2, Gate())] == [2, 3, 4, 5]
         assert journal.reads[reads:] == [2]
-        assert [share.block.first for share in await tail.next(4, Gate())] == [4, 5]
+        assert [one.sequences[0] for one in await tail.next(4, Gate())] == [4, 5]
         assert len(journal.reads) == reads + 1
 
 
@@ -106,7 +104,7 @@ async def test_the_newest_block_stays_however_large(journal, monkeypatch):
     async with running(journal) as tail:
         await journal.publish(3)
         await until_read(tail, 4)
-        assert [share.block.first for share in await tail.next(1, Gate())] == [1]
+        assert [one.sequences[0] for one in await tail.next(1, Gate())] == [1]
     assert journal.reads == [1]
 
 
@@ -118,8 +116,8 @@ async def test_no_more_than_one_read_is_given_at_once_lest_the_slow_keep_the_who
         for end in range(2, 8):
             await journal.publish()
             await until_read(tail, end)
-        assert [share.block.first for share in await tail.next(1, Gate())] == [1, 2, 3]
-        assert [share.block.first for share in await tail.next(6, Gate())] == [6]
+        assert [one.sequences[0] for one in await tail.next(1, Gate())] == [1, 2, 3]
+        assert [one.sequences[0] for one in await tail.next(6, Gate())] == [6]
 
 
 async def test_a_stop_of_a_pipeline_lets_go_who_waits_for_it_and_nobody_else(journal):
@@ -132,7 +130,7 @@ async def test_a_stop_of_a_pipeline_lets_go_who_waits_for_it_and_nobody_else(jou
         with pytest.raises(Stopped):
             await asyncio.wait_for(waiting[0], 5)
         await journal.publish()
-        assert [share.block.first for share in await asyncio.wait_for(waiting[1], 5)] == [2]
+        assert [one.sequences[0] for one in await asyncio.wait_for(waiting[1], 5)] == [2]
 
 
 async def test_after_one_block_the_next_is_awaited_without_keeping_the_loop_busy(journal):
@@ -166,7 +164,7 @@ async def test_events_missing_before_the_head_make_nobody_read_again_and_again(j
         await asyncio.sleep(0.05)
         assert len(journal.reads) == 1
         await journal.publish()
-        assert [share.block.first for share in await asyncio.wait_for(waiting, 5)] == [1, 2]
+        assert [one.sequences[0] for one in await asyncio.wait_for(waiting, 5)] == [1, 2]
 
 
 async def test_an_empty_read_at_the_head_is_not_repeated_without_a_pause(journal, monkeypatch):
@@ -190,4 +188,4 @@ async def test_blocks_that_arrive_during_an_empty_read_are_not_missed(journal, m
         return []
 
     monkeypatch.setattr(tail, "read", read_while_one_arrives)
-    assert [share.block.first for share in await asyncio.wait_for(tail.next(1, Gate()), 5)] == [1, 2]
+    assert [one.sequences[0] for one in await asyncio.wait_for(tail.next(1, Gate()), 5)] == [1, 2]

@@ -19,7 +19,7 @@ from auditflow.journal.census import others
 from auditflow.journal.commands import Commands, no_such_pipeline
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.filter import compile_filter
-from auditflow.pipelines.share import share
+from auditflow.pipelines.portion import portion_of
 
 COUNT_SECONDS: Final = 5.0
 """A dry run looks at events for so long; what a pipeline takes of the rest it does not say."""
@@ -96,11 +96,9 @@ def _counted(journal: Journal, stretch: range, running: Running, events: int) ->
         blocks = journal.read(at, READ_BYTES, running.tenant)
         if not blocks:
             break
-        for each in (share(block, running.tenant).before(stretch.stop) for block in blocks):
-            sequences = each.sequences(at)
-            looked += len(sequences)
-            if not each.block.damage:
-                held = [each.block.events[sequence - each.block.first] for sequence in sequences]
-                matching += len(decide(sequences, held).events)
+        for each in (portion_of(block, running.tenant).from_on(at).before(stretch.stop) for block in blocks):
+            looked += len(each.sequences)
+            if not each.damage:
+                matching += len(decide(each.sequences, each.events).events)
         at = blocks[-1].end
     return {"looked": looked if at < stretch.stop else events, "matching": matching}

@@ -245,8 +245,7 @@ class Lane:
     @property
     def pending(self) -> int:
         """How many of its events have not ended yet."""
-        ahead = self.end - self.progress.low - self.progress.beyond()
-        return max(0, ahead - (self.others - self.progress.others))
+        return max(0, self.progress.pending(self.end, self.others - self.progress.others))
 
     def open(self, sequence: int) -> bool:
         """Tell whether the event is one of those."""
@@ -295,8 +294,8 @@ class Account:
 
     def pending(self, head: int, others: int = 0) -> int:
         """Count those of them that have not ended."""
-        ahead = head - self.progress.low - self.progress.beyond() - others
-        return ahead + self.replaying + sum(lane.pending for lane in self.lanes)
+        waiting = self.replaying + sum(lane.pending for lane in self.lanes)
+        return self.progress.pending(head, others) + waiting
 
     def oldest_open(self) -> int:
         """Give the first sequence number that has not ended, dead letters aside."""
@@ -361,8 +360,8 @@ class Ledger(ABC):
         """Give letters that the pipeline is to deliver anew, as `letters` does."""
 
     @abstractmethod
-    def note(self, pipeline: str, condition: str) -> None:
-        """Keep the JSON that status shows of a pipeline's condition."""
+    def note(self, conditions: Mapping[str, str]) -> None:
+        """Keep the JSON that status shows of pipelines' conditions."""
 
     @abstractmethod
     def accounts(self) -> list[Account]:

@@ -11,6 +11,7 @@ import apsw
 from auditflow.journal import Account, Lane, Progress
 from auditflow.journal.database import run
 from auditflow.journal.statements import Statements
+from auditflow.journal.tenant_progress import TenantProgress
 
 SQL: Final = Statements("ledger")
 
@@ -51,7 +52,7 @@ def read(row: Any) -> Account:
         active=bool(active),
         paused=bool(paused),
         base=base,
-        progress=Progress(low, int.from_bytes(done, "little"), seen, others),
+        progress=_progress(tenant, low, done, seen, others),
         delivered=delivered,
         filtered=filtered,
         dead_lettered=dead_lettered,
@@ -60,7 +61,7 @@ def read(row: Any) -> Account:
         attempts=attempts,
         duplicates=duplicates,
         condition=condition,
-        lanes=[_lane(name, *values) for values in sorted(json.loads(lanes))],
+        lanes=[_lane(name, tenant, *values) for values in sorted(json.loads(lanes))],
         owed=owed,
         tenant=tenant,
         to_replay=bool(to_replay),
@@ -69,6 +70,7 @@ def read(row: Any) -> Account:
 
 def _lane(  # noqa: PLR0913, PLR0917 - a row
     pipeline: str,
+    tenant: str,
     number: int,
     first: int,
     end: int,
@@ -82,15 +84,20 @@ def _lane(  # noqa: PLR0913, PLR0917 - a row
     bits = bytes.fromhex(done)
     if crc != guard(pipeline, (first, end, of_others, low, bits, seen, others)):
         raise apsw.CorruptError(f"what {pipeline!r} delivers again does not match its checksum")
-    return Lane(number, first, end, Progress(low, int.from_bytes(bits, "little"), seen, others), of_others)
+    return Lane(number, first, end, _progress(tenant, low, bits, seen, others), of_others)
 
 
 def progress_row(progress: Progress) -> tuple[int, bytes, int, int]:
     """Give a progress as the columns `low`, `done`, `seen` and `others`."""
-    done = progress.done.to_bytes((progress.done.bit_length() + 7) // 8, "little")
-    return progress.low, done, progress.seen, progress.others
+    return progress.low, progress.packed(), progress.seen, progress.others
+
+
+def _progress(tenant: str, low: int, packed: bytes, seen: int, others: int) -> Progress:
+    return TenantProgress.of_runs(seen, others, packed) if tenant else Progress.unpacked(low, packed)
 
 
 def guard(name: str, numbers: tuple[object, ...]) -> int:
     """Give the checksum over what a row says."""
-    return crc32(repr((name, numbers)).encode())
+    blobs = [number for number in numbers if isinstance(number, bytes)]
+    texts = [number for number in numbers if not isinstance(number, bytes)]
+    return crc32(b"".join(blobs), crc32(repr((name, texts)).encode()))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from auditflow.journal import Account, Progress, Update
+from auditflow.journal.tenant_progress import fitting
 
 
 def registered(
@@ -15,7 +16,7 @@ def registered(
     known = {account.pipeline for account in accounts}
     start = head if known else oldest
     new = [
-        Account(name, active=True, base=start, progress=Progress(start), tenant=tenant)
+        Account(name, active=True, base=start, progress=fitting(Progress(start), tenant), tenant=tenant)
         for name, tenant in active.items()
         if name not in known
     ]
@@ -28,13 +29,13 @@ def _resumed(account: Account, oldest: int, tenant: str | None) -> Account:
     if tenant is None:
         return replace(account, active=False)
     progress = account.progress
-    if account.active or progress.low >= oldest:
-        return replace(account, active=True, tenant=tenant)
-    # evicted while nobody waited for them: no longer accounted for
-    gone = oldest - progress.low
-    terminal = (progress.done & ((1 << gone) - 1)).bit_count()
-    moved = Progress(oldest, progress.done >> gone, progress.seen, progress.others)
-    return replace(account, active=True, tenant=tenant, base=account.base + gone - terminal, progress=moved)
+    base = account.base
+    if bool(tenant) != bool(account.tenant):
+        base, progress = base + progress.others, fitting(progress, tenant)
+    if not account.active and progress.low < oldest:  # evicted while nobody waited for them
+        progress = progress.copy()
+        base += progress.forget(oldest)
+    return replace(account, active=True, tenant=tenant, base=base, progress=progress)
 
 
 def applied(account: Account, update: Update) -> Account:

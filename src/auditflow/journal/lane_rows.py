@@ -7,6 +7,7 @@ import apsw
 from auditflow.journal import Account, Progress
 from auditflow.journal.account_rows import SQL, get, guard, progress_row, put
 from auditflow.journal.database import run
+from auditflow.journal.tenant_progress import fitting
 
 
 def add(  # noqa: PLR0913, PLR0917 - a row
@@ -16,7 +17,7 @@ def add(  # noqa: PLR0913, PLR0917 - a row
     if run(connection, SQL.lanes_asked, asked):
         return
     account = get(connection, pipeline)
-    numbers = (first, end, others, *progress_row(Progress(first)))
+    numbers = (first, end, others, *progress_row(fitting(Progress(first), account.tenant)))
     run(connection, SQL.add_lane, pipeline, asked, *numbers, guard(pipeline, numbers))
     account.again += end - first - others
     put(connection, account)

@@ -75,9 +75,9 @@ class LedgerReader(Ledger):
         """Refuse: only the delivery process writes."""
         self._refuse(before)
 
-    def note(self, pipeline: str, condition: str) -> None:
+    def note(self, conditions: Mapping[str, str]) -> None:
         """Refuse: only the delivery process writes."""
-        self._refuse(pipeline, condition)
+        self._refuse(conditions)
 
     def accounts(self) -> list[Account]:
         """Give every pipeline, active or not, in one consistent reading."""
@@ -174,8 +174,11 @@ class SqliteLedger(LedgerReader):
         """Make exactly these pipelines active."""
         active = {name: owners.get(name, "") for name in pipelines}
         with self._writing() as connection:
-            for account in registered(account_rows.accounts(connection), active, head, oldest):
-                kept = account if account.active else lane_rows.forget(connection, account)
+            before = account_rows.accounts(connection)
+            tenants = {account.pipeline: account.tenant for account in before}
+            for account in registered(before, active, head, oldest):
+                same = bool(tenants.get(account.pipeline, account.tenant)) == bool(account.tenant)
+                kept = account if account.active and same else lane_rows.forget(connection, account)
                 account_rows.put(connection, kept)
             letter_rows.release(connection)
 
@@ -220,12 +223,10 @@ class SqliteLedger(LedgerReader):
         with self._writing() as connection:
             run(connection, SQL.forget_receipts, before)
 
-    def note(self, pipeline: str, condition: str) -> None:
-        """Keep the JSON that status shows of a pipeline's condition."""
+    def note(self, conditions: Mapping[str, str]) -> None:
+        """Keep the JSON that status shows of pipelines' conditions."""
         with self._writing() as connection:
-            account = account_rows.get(connection, pipeline)
-            account.condition = condition
-            account_rows.put(connection, account)
+            connection.executemany(SQL.note, [(text, pipeline) for pipeline, text in conditions.items()])
 
     def close(self) -> None:
         """Release the file."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from math import inf
 
-from auditflow.journal import Account, Block, Lane, Ledger, Update
+from auditflow.journal import Account, Lane, Ledger, Update
 from auditflow.pipelines.courier import Outlet
 from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.errand import Errand
 from auditflow.pipelines.flow import Pipeline
 from auditflow.pipelines.gate import Gate, Stopped
+from auditflow.pipelines.portion import Portion
 from auditflow.pipelines.record import Record
 from auditflow.pipelines.recorder import Recorder
-from auditflow.pipelines.share import Share
 from auditflow.pipelines.tail import Source
 from auditflow.sinks._base import Outcome
 
@@ -65,23 +65,15 @@ class Stretch:
         self._end = asyncio.get_running_loop().create_future()
         self.advanced()
 
-    async def next(self, start: int, gate: Gate, enough: int = 1) -> list[Share]:
-        """Give shares of the stretch; beyond it, wait until all of it has ended. Raises Stopped, JournalDamaged."""
-        if start >= self._lane.end:
-            await gate.wait(inf, self._end)
-            return []
-        return self._within(await self._source.next(start, gate, enough), start)
-
-    def here(self, start: int) -> list[Share]:
-        """Give those at hand."""
-        return self._within(self._source.here(start), start) if start < self._lane.end else []
-
-    def _within(self, found: list[Share], start: int) -> list[Share]:
+    async def next(self, start: int, gate: Gate, until: float = inf) -> list[Portion]:
+        """Give portions of the stretch; beyond it, wait until all of it has ended. Raises Stopped, JournalDamaged."""
         end = self._lane.end
-        within = [share.before(end) for share in found if share.block.first < end]
-        # where the next one follows the stretch, the rest of it is other tenants'
-        rest = [Share(Block(start, end - start, 0, {}, ()), ())] if found and not within else []
-        return within + rest
+        if start >= end:
+            await gate.wait(until - asyncio.get_running_loop().time(), self._end)
+            return []
+        found = await self._source.next(start, gate, until)
+        within = [one.before(end) for one in found if not one.sequences or one.sequences[0] < end]
+        return within or ([Portion(end)] if found else [])
 
     def ended(self) -> bool:
         """Tell whether every event of the stretch has come to its end."""

@@ -16,6 +16,7 @@ class Gate:
     def __init__(self, *, paused: bool = False) -> None:
         self._open = asyncio.Event()
         self._stopping = asyncio.get_running_loop().create_future()
+        self._news: set[asyncio.Future[None]] = set()
         self.pause(paused=paused)
 
     @property
@@ -34,11 +35,25 @@ class Gate:
         """Let whoever waits go, for good. Calls under way go on."""
         if not self.stopped:
             self._stopping.set_result(None)
+            for news in self._news:
+                if not news.done():
+                    news.set_result(None)
         self._open.set()
 
     async def passed(self) -> None:
         """Wait until the gate is open. Raises Stopped."""
         await self._open.wait()
+        if self.stopped:
+            raise Stopped
+
+    async def heard(self, news: asyncio.Future[None]) -> None:
+        """Wait until it is done, which nobody else may wait for; this is what costs least. Raises Stopped."""
+        self._news.add(news)
+        try:
+            if not self.stopped:
+                await news
+        finally:
+            self._news.remove(news)
         if self.stopped:
             raise Stopped
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from math import inf
 from typing import Final
 
 from auditflow.foreign import in_own_thread
@@ -11,16 +12,13 @@ from auditflow.pipelines.decide import Decide
 from auditflow.pipelines.fanout import Fanout
 from auditflow.pipelines.gate import Gate
 from auditflow.pipelines.parcel import Packer, Parcel
+from auditflow.pipelines.portion import Portion
 from auditflow.pipelines.record import Record
-from auditflow.pipelines.share import Share
 from auditflow.pipelines.tail import GONE, POLL_SECONDS, Source
 from auditflow.sinks._base import BatchLimits
 
 MAX_AHEAD: Final = 250_000
 """How many events past the first unfinished one are read: bounds what progress has to remember."""
-
-ENOUGH: Final = 1_000
-"""While a parcel waits for more events, so many are worth waking for."""
 
 
 class Intake:
@@ -43,67 +41,62 @@ class Intake:
         """
         packer = Packer(limits)
         clock = asyncio.get_running_loop().time
-        leaves_at: float | None = None
+        leaves_at = inf
         while not self._source.ended():
-            enough = min(ENOUGH, limits.events - len(packer.parcel)) if leaves_at else 1
-            for share in await self._shares(leaves_at, enough):
-                if len(packer.parcel) and self._far_ahead(share.block.first):
-                    leaves_at = None
+            for portion in await self._portions(leaves_at):
+                if len(packer.parcel) and self._too_far(portion, packer.parcel):
+                    leaves_at = inf
                     yield packer.take()
-                await self._near_enough(share.block.first)
-                for full in await self._take_in(share, packer):
-                    leaves_at = None
+                await self._near_enough(portion)
+                for full in await self._take_in(portion, packer):
+                    leaves_at = inf
                     yield full
             if not len(packer.parcel):
                 continue
-            leaves_at = leaves_at or clock() + limits.linger
+            leaves_at = min(leaves_at, clock() + limits.linger)
             if clock() >= leaves_at or self._far_ahead(self._cursor):
-                leaves_at = None
+                leaves_at = inf
                 yield packer.take()
 
-    async def _shares(self, until: float | None, enough: int) -> list[Share]:
-        """Wait for shares, at most until the given time of the loop; then give what there is. Raises Stopped."""
-        await self._near_enough(self._cursor)
-        try:
-            async with asyncio.timeout_at(until):
-                shares = await self._source.next(self._cursor, self._gate, enough)
-        except TimeoutError:
-            shares = self._source.here(self._cursor)
+    async def _portions(self, until: float) -> list[Portion]:
+        """Wait for events, at most until the given time of the loop. Raises Stopped."""
+        portions = await self._source.next(self._cursor, self._gate, until)
         while not self._record.writable() or self._record.held():
             await self._gate.wait(POLL_SECONDS)
-        return shares
+        return portions
 
-    async def _near_enough(self, end: int) -> None:
-        """Wait until the first open event is close to `end`."""
-        while self._far_ahead(end) and not self._gate.stopped:
+    async def _near_enough(self, portion: Portion) -> None:
+        """Wait until there is room to remember what has not ended."""
+        while self._far_ahead(_first(portion)) and not self._gate.stopped:
             self.advanced.clear()
             await self.advanced.wait()
 
     def _far_ahead(self, end: int) -> bool:
-        return self._record.open() and end - self._record.progress.low > MAX_AHEAD
+        return self._record.progress.ahead(end) > MAX_AHEAD
 
-    async def _take_in(self, share: Share, packer: Packer) -> list[Parcel]:
-        """Decide over the events of a share that are still open; give the parcels they fill."""
-        block = share.block
-        own, self._cursor = share.sequences(self._cursor), max(self._cursor, block.end)
-        sequences = self._record.come_by(block.end, own)
-        if block.damage:
-            self._record.lost(sequences, _why(block.damage))
+    def _too_far(self, portion: Portion, parcel: Parcel) -> bool:
+        """Tell whether a parcel has to leave before the portion is taken: a receipt's events lie close together."""
+        return self._far_ahead(_first(portion)) or _first(portion) - parcel.sequences[0] > MAX_AHEAD
+
+    async def _take_in(self, portion: Portion, packer: Packer) -> list[Parcel]:
+        """Decide over the events of a portion that are still open; give the parcels they fill."""
+        portion = portion.from_on(self._cursor)
+        own, self._cursor = portion.sequences, max(self._cursor, portion.end)
+        portion = portion.only(self._record.progress.unfinished(own))
+        if portion.damage:
+            self._record.lost(portion.end, own, _why(portion.damage))
             return []
-        if not sequences:
-            return []
-        if len(sequences) == block.count:
-            events, times = block.events, block.times
-        else:
-            events = [block.events[sequence - block.first] for sequence in sequences]
-            times = [block.times[sequence - block.first] for sequence in sequences]
         if self._decide.transforms:  # other people's code: not on the event loop
-            decided = await in_own_thread(self._decide, sequences, events)
+            decided = await in_own_thread(self._decide, portion.sequences, portion.events)
+            self._fanout.expect(decided.sequences)
         else:
-            decided = self._decide(sequences, events, times)
-        self._record.decided(decided)
-        self._fanout.expect(decided.sequences)
-        return packer.add(decided, block.appended_at)
+            decided = self._decide(portion.sequences, portion.events, portion.times)
+        self._record.decided(portion.end, own, decided)
+        return packer.add(decided, portion.accepted_at)
+
+
+def _first(portion: Portion) -> int:
+    return portion.sequences[0] if portion.sequences else portion.end
 
 
 def _why(damage: str) -> str:

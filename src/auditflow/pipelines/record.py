@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import msgspec
@@ -12,6 +11,7 @@ import msgspec
 from auditflow.event import owner_and_id
 from auditflow.foreign import printable
 from auditflow.journal import LOST, Letter, Progress, Receipt, Update
+from auditflow.journal.progress import runs
 from auditflow.journal.receipts import receipt
 from auditflow.pipelines.courier import Brought
 from auditflow.pipelines.decide import TRANSFORM_FAILED, Decided
@@ -74,47 +74,27 @@ class Record:
         """Give Unix time in milliseconds."""
         return int(self._clock() * 1000)
 
-    def open(self) -> bool:
-        """Tell whether there are events that it has come by and that are not terminal yet."""
-        return self.progress.low < self.progress.seen
-
-    def come_by(self, end: int, own: Sequence[int]) -> Sequence[int]:
-        """Go on to before `end`, where `own` are the pipeline's; give those of them that are not terminal yet."""
-        progress = self.progress
-        unfinished = self._open_of(own)
-        if not own and self.open() and not self._lane:  # it takes room, and the next of its own says it, too
-            return unfinished
-        others = progress.others
-        progress.come_by(end, own[bisect_left(own, progress.seen) :])
-        if not unfinished and progress.others > others:  # else what becomes of them takes it along
-            self._recorder.add(Update(self.pipeline, progress, lane=self._lane))
-        return unfinished
-
-    def _open_of(self, sequences: Sequence[int]) -> Sequence[int]:
-        progress = self.progress
-        if not sequences or (
-            sequences[0] >= progress.low and not progress.done >> (sequences[0] - progress.low)
-        ):
-            return sequences
-        return [sequence for sequence in sequences if not progress.finished(sequence)]
-
-    def lost(self, sequences: Sequence[int], reason: str) -> None:
-        """Dead-letter events that the journal can no longer give: one letter for each unbroken run."""
-        letters = [
-            self.letter(run.start, LOST, reason, count=len(run)) for run in _runs(self._open_of(sequences))
-        ]
+    def lost(self, end: int, sequences: Sequence[int], reason: str) -> None:
+        """Dead-letter events before `end` that the journal can no longer give: one letter for each unbroken run."""
+        still = self.progress.unfinished(sequences)
+        self.progress.come_by(end, sequences, sequences)
+        letters = [self.letter(run.start, LOST, reason, count=len(run)) for run in runs(still)]
         if letters:
             self._add(Update(self.pipeline, self.progress, letters=letters, lane=self._lane))
 
-    def decided(self, decided: Decided) -> None:
-        """Settle the events that end before the sink."""
-        for sequence in decided.filtered:
-            self.progress.finish(sequence)
+    def decided(self, end: int, own: Sequence[int], decided: Decided) -> None:
+        """Settle the events before `end` that end before the sink; `own` are all there that are the pipeline's."""
+        seen = self.progress.seen
+        left = list(dict.fromkeys(decided.sequences))  # one may have become several
+        self.progress.come_by(end, own, left, decided.filtered)
         letters = [
             self.letter(sequence, TRANSFORM_FAILED, reason, event)
             for sequence, event, reason in decided.failed
         ]
-        if decided.filtered or letters:
+        passed = (
+            self.progress.seen > seen and not decided.sequences
+        )  # else it is written along with what they come to
+        if decided.filtered or letters or passed:
             self._add(
                 Update(
                     self.pipeline, self.progress, filtered=len(decided.filtered), letters=letters,
@@ -134,8 +114,7 @@ class Record:
         """Settle what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
         # all places together: the events of one alone may leave gaps, and each run costs
         ended = sorted(chain.from_iterable(brought.sequences for brought in delivered))
-        for run in _runs(ended):
-            self.progress.finish(run.start, len(run))
+        self.progress.finish_all(ended)
         self._add(
             Update(
                 self.pipeline, self.progress, delivered=len(ended), attempts=calls, duplicates=duplicates,
@@ -229,19 +208,3 @@ class Record:
         for letter in update.letters:
             self.progress.finish(letter.sequence, letter.count)
         self._recorder.add(update)
-
-
-def _runs(sequences: Sequence[int]) -> Iterable[range]:
-    """Group ascending numbers into unbroken runs."""
-    if not sequences:
-        return
-    if sequences[-1] - sequences[0] == len(sequences) - 1:
-        yield range(sequences[0], sequences[-1] + 1)
-        return
-    start = previous = sequences[0]
-    for sequence in sequences[1:]:
-        if sequence != previous + 1:
-            yield range(start, previous + 1)
-            start = sequence
-        previous = sequence
-    yield range(start, previous + 1)

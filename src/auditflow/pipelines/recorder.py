@@ -16,6 +16,9 @@ from auditflow.pipelines.gate import Gate
 
 GATHER_SECONDS: Final = 0.02
 """Changes of this time share a transaction; after a crash at most this much is delivered again."""
+UPDATE_SECONDS: Final = 0.0005
+"""Rest after a transaction for each pipeline that was in it: writing takes a fraction of the time."""
+GATHER_MOST_SECONDS: Final = 0.5
 RETRY_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -97,8 +100,10 @@ class Recorder:
     async def _work(self) -> None:
         while not self._stopping or self._written < self._added or self._notes:
             await self._dirty.wait()
+            pipelines = len(self._updates)
             if await self._commit():
-                await asyncio.sleep(0 if self._stopping else GATHER_SECONDS)
+                rest = min(max(GATHER_SECONDS, UPDATE_SECONDS * pipelines), GATHER_MOST_SECONDS)
+                await asyncio.sleep(0 if self._stopping else rest)
             elif self._stopping:
                 return  # what could not be recorded is delivered again after the next start
             else:
@@ -120,8 +125,8 @@ class Recorder:
                 self._written = batch.added
                 if self._written < self._added:
                     self._dirty.set()
-            for pipeline, condition in notes.items():
-                await self._in_thread(self._ledger.note, pipeline, condition)
+            if notes:
+                await self._in_thread(self._ledger.note, notes)
         except JournalUnavailable as error:
             _log.error("outcomes cannot be recorded, deliveries wait: %s", error.explained())
             self._notes = notes | self._notes

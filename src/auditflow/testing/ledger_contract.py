@@ -168,7 +168,7 @@ class LedgerContract(LedgerOfTenants):
         ledger = self.make()
         ledger.register(["a"], head=1, oldest=1)
         assert ledger.accounts()[0].condition == "{}"
-        ledger.note("a", '{"state":"blocked"}')
+        ledger.note({"a": '{"state":"blocked"}'})
         ledger.commit([Update("a", Progress(2), delivered=1)])
         ledger.register(["a"], head=9, oldest=1)
         (account,) = ledger.accounts()

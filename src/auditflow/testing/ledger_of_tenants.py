@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from auditflow.journal import LOST, Account, Ledger, Letter, Progress, Update
+from auditflow.journal import LOST, Account, Ledger, Letter, Update
+from auditflow.journal.tenant_progress import TenantProgress
 
 
 class LedgerOfTenants:
@@ -21,8 +22,8 @@ class LedgerOfTenants:
         ledger.register(["all", "a/p"], head=11, oldest=1, owners={"a/p": "a"})
         theirs, everybodys = ledger.accounts()
         assert (theirs.tenant, theirs.base, everybodys.tenant) == ("a", 1, "")
-        progress = Progress(1)
-        progress.come_by(11, [2, 5, 6])
+        progress = TenantProgress(1)
+        progress.come_by(11, [2, 5, 6], [2, 5, 6])
         progress.finish(5)
         ledger.commit([Update("a/p", progress, delivered=1)])
         theirs, _ = ledger.accounts()
@@ -35,8 +36,8 @@ class LedgerOfTenants:
         """What it has come by stays as it was."""
         ledger = self.make()
         ledger.register(["p"], head=1, oldest=1, owners={"p": "a"})
-        progress = Progress(1)
-        progress.come_by(11, [2])
+        progress = TenantProgress(1)
+        progress.come_by(11, [2], [2])
         progress.finish(2)
         ledger.commit([Update("p", progress, delivered=1)])
         ledger.register(["p"], head=11, oldest=1)
@@ -48,22 +49,22 @@ class LedgerOfTenants:
         """What nobody can tell the tenant of any more, when it is read, counts as everybody's."""
         ledger = self.make()
         ledger.register(["p"], head=1, oldest=1, owners={"p": "a"})
-        progress = Progress(1)
-        progress.come_by(11, [])
+        progress = TenantProgress(1)
+        progress.come_by(11, [], [])
         ledger.commit([Update("p", progress)])
         for asked in ("whole", "lost"):
             ledger.deliver_again("p", 1, 11, asked, others=8)
         account = self.balanced(ledger, "p", 11)
         assert ([lane.pending for lane in account.lanes], account.accepted(11)) == ([2, 2], 4)
-        whole = Progress(1)
-        whole.come_by(11, [3, 4])
+        whole = TenantProgress(1)
+        whole.come_by(11, [3, 4], [3, 4])
         whole.finish(3)
         ledger.commit([Update("p", whole, delivered=1, lane=account.lanes[0].id)])
         assert [lane.pending for lane in self.balanced(ledger, "p", 11).lanes] == [1, 2]
         whole.finish(4)
         ledger.commit([Update("p", whole, delivered=1, lane=account.lanes[0].id)])
-        lost = Progress(1)
-        lost.come_by(11, range(1, 11))
+        lost = TenantProgress(1)
+        lost.come_by(11, range(1, 11), [])
         lost.finish(1, 10)
         letter = Letter("p", 1, LOST, "gone", count=10)
         ledger.commit([Update("p", lost, letters=[letter], lane=account.lanes[1].id)])

@@ -136,6 +136,9 @@ FROM pipeline
 INSERT OR REPLACE INTO pipeline ({account_columns}) 
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: note
+UPDATE pipeline SET condition = ? WHERE name = ?
+
 -- name: lane
 SELECT pipeline, first, "end", of_others FROM lane WHERE id = ?
 
