@@ -229,6 +229,13 @@ class Update:
         self.receipts += other.receipts
         self.paid += other.paid
 
+    def as_it_is(self) -> Update:
+        """Give it with a copy of its progress, which goes on changing."""
+        return Update(
+            self.pipeline, self.progress.copy(), self.delivered, self.filtered, self.attempts,
+            self.duplicates, self.letters, self.receipts, self.paid, self.lane,
+        )  # fmt: skip
+
 
 @dataclass(slots=True)
 class Lane:

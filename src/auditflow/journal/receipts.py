@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import accumulate
+from operator import sub
 from typing import Any
 
 import msgspec
+
+from auditflow.journal.columns import pack, unpack
 
 
 @dataclass(slots=True)
@@ -26,7 +28,7 @@ class Receipt:
     place: str
     """Where they are: JSON in the sink's words."""
     members: bytes = b""
-    """Which of the numbers from `first` to `last`: a compressed byte for each; empty when it is all of them."""
+    """How far each of its numbers is from the one before, packed; empty when it is all from `first` to `last`."""
     owed: int = 0
     """How many of them are at the fallback and have still to go to the first destination."""
     id: int = field(default=0, compare=False)
@@ -36,12 +38,13 @@ class Receipt:
         """Tell whether the event is one of them."""
         if not self.first <= sequence <= self.last:
             return False
-        return not self.members or bool(zlib.decompress(self.members)[sequence - self.first])
+        return not self.members or sequence in self.sequences()
 
     def sequences(self) -> Sequence[int]:
         """Give the sequence numbers of its events, ascending."""
-        everything = range(self.first, self.last + 1)
-        return list(compress(everything, zlib.decompress(self.members))) if self.members else everything
+        if not self.members:
+            return range(self.first, self.last + 1)
+        return list(accumulate(unpack(self.members), initial=self.first))
 
 
 def receipt(  # noqa: PLR0913 - what a receipt holds
@@ -58,10 +61,7 @@ def receipt(  # noqa: PLR0913 - what a receipt holds
     written = Receipt(pipeline, first, last, at, attempts, msgspec.json.encode(place).decode())
     written.owed = len(sequences) if owed else 0
     if last - first >= len(sequences):
-        members = bytearray(last - first + 1)
-        for sequence in sequences:
-            members[sequence - first] = 1
-        written.members = zlib.compress(members, 1)
+        written.members = pack(map(sub, sequences[1:], sequences))
     return written
 
 

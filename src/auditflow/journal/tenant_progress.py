@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Final
 
-from isal import isal_zlib
-
+from auditflow.journal.columns import pack, unpack
 from auditflow.journal.progress import Progress, runs
-
-_NUMBER: Final = "q"
 
 
 class TenantProgress(Progress):
@@ -105,20 +99,12 @@ class TenantProgress(Progress):
 
     def packed(self) -> bytes:
         """Give what is to be kept besides the numbers: where the open runs begin, and where they end, deflated."""
-        if not self._starts:
-            return b""
-        column = array(_NUMBER, self._starts + self._ends)
-        if sys.byteorder == "big":
-            column.byteswap()
-        deflated: bytes = isal_zlib.compress(column.tobytes(), 1)
-        return deflated
+        return pack(self._starts + self._ends)
 
     @classmethod
     def of_runs(cls, seen: int, others: int, packed: bytes) -> TenantProgress:
         """Undo `packed`."""
-        column = array(_NUMBER, isal_zlib.decompress(packed) if packed else b"")
-        if sys.byteorder == "big":
-            column.byteswap()
+        column = unpack(packed)
         half = len(column) // 2
         return cls(seen, others, column[:half], column[half:])
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
@@ -141,7 +141,7 @@ class Recorder:
         if not self._updates and not self._replayed:
             return None
         # the pipelines go on changing their progress while the commit runs
-        updates = [replace(update, progress=update.progress.copy()) for update in self._updates.values()]
+        updates = [update.as_it_is() for update in self._updates.values()]
         batch = Commit(updates, self._replayed, uuid4().bytes, self._added)
         self._updates, self._replayed = {}, Replayed()
         return batch

@@ -70,7 +70,8 @@ class Router:
         if self._taken < older:
             self._taken = self._tail.end
             for feed in self._feeds.values():
-                feed.wake(everybody=True)
+                if feed.fresh:
+                    feed.wake(everybody=True)
         elif not self._gathering:
             self._hand_on()
         else:
