@@ -9,10 +9,11 @@ the caller, too. Page by page, mostly in functions that run in C, since this is 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import repeat
-from operator import attrgetter
+from itertools import compress, repeat
+from operator import attrgetter, ne
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,10 @@ from auditflow.ingest._redaction_rule import Rule, is_plain, key_in_json, with_m
 
 _LONGEST_REMEMBERED: Final = 128
 """Bytes of a value; what becomes of longer ones is worked out each time, so that little memory is enough."""
+_ABSENT: Final = frozenset({b"", b"null"})
+"""Values that are left alone."""
+_NOWHERE: Final = b"\0"
+"""JSON has none."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +65,7 @@ class Splice:
         targets = [target for target in self._targets if target.name in page]
         shapes = self._shapes(events) if targets else []
         for target in targets:
-            changed = _apply(target, shapes, redacted, unclear)
+            changed = _apply(target, shapes, page, redacted, unclear)
             for number in changed if target.rule.listed else ():
                 listed.setdefault(number, []).append(target.rule.id)
         for number, ids in listed.items():
@@ -81,14 +86,23 @@ class Splice:
 
 
 def _apply(
-    target: _Target, shapes: list[msgspec.Struct], events: list[bytes], unclear: set[int]
+    target: _Target, shapes: list[msgspec.Struct], page: bytes, events: list[bytes], unclear: set[int]
 ) -> list[int]:
-    """Apply one rule to all events in place; gives the numbers of those that it changed."""
+    """Apply one rule to all events of the page in place; gives the numbers of those that it changed."""
     values = list(map(bytes, map(target.value_of, shapes)))
-    edit = _edit if max(map(len, values)) <= _LONGEST_REMEMBERED else _edit.__wrapped__
-    olds, news = zip(*map(edit, repeat(target), values), strict=True)
+    spliced = list(map(bytes.replace, events, *_edits(target, values), repeat(1)))
+    changed = list(map(ne, spliced, events))
+    found = len(values) - values.count(b"")
+    if page.count(target.name) == found and changed.count(True) == found - values.count(b"null"):
+        events[:] = spliced  # the name stands nowhere but where it was found
+        return list(compress(range(len(events)), changed))
+    return _apply_one_by_one(target, values, spliced, events, unclear)
+
+
+def _apply_one_by_one(
+    target: _Target, values: list[bytes], spliced: list[bytes], events: list[bytes], unclear: set[int]
+) -> list[int]:
     times = map(bytes.count, events, repeat(target.name))
-    spliced = map(bytes.replace, events, olds, news, repeat(1))
     changed = []
     for number, (often, before, edited) in enumerate(zip(times, events, spliced, strict=True)):
         if often:
@@ -101,15 +115,40 @@ def _apply(
     return changed
 
 
+def _edits(target: _Target, values: list[bytes]) -> tuple[Iterable[bytes], Iterable[bytes]]:
+    """Give what is to be replaced in each event, and by what."""
+    if target.rule.action == "hash" or not _are_texts(values):
+        edit = _edit if max(map(len, values)) <= _LONGEST_REMEMBERED else _edit.__wrapped__
+        olds, news = zip(*map(edit, repeat(target), values), strict=True)
+        return olds, news
+    old, new = _edit(target, b'""')  # much the same for all
+    member = old.removesuffix(b'""').__add__
+    if b"null" in values or b"" in values:
+        return [_NOWHERE if value in _ABSENT else member(value) for value in values], repeat(new)
+    return map(member, values), repeat(new)
+
+
+def _are_texts(values: list[bytes]) -> bool:
+    """Tell whether none of the values escapes what is no text."""
+    if b"\\" not in b"".join(values):
+        return True
+    with suppress(msgspec.DecodeError, ValueError, RecursionError):
+        msgspec.json.decode(b"[%b]" % b",".join(filter(None, values)))
+        return True
+    return False
+
+
 @functools.lru_cache(maxsize=16_384)
 def _edit(target: _Target, value: bytes) -> tuple[bytes, bytes]:
-    """Give a piece of an event without white space, and what is to stand there; the name twice for no edit."""
+    """Give a piece of an event without white space, and what is to stand there; the name twice for what is unclear."""
     member = target.name + b":" + value
+    if value == b"null":
+        return _NOWHERE, _NOWHERE
     more_than_bytes = target.rule.action == "hash" and (value[:1] in b"{[" or value == b"-0")
-    if value in {b"", b"null"} or more_than_bytes:
+    if not value or more_than_bytes:
         return target.name, target.name
     if target.rule.action == "drop":
-        return member + b",", b""
+        return b"," + member, b""
     try:
         text = msgspec.json.decode(value, type=str).encode() if value[:1] == b'"' else value
     except (msgspec.DecodeError, ValueError):  # it holds what is no text
@@ -120,11 +159,11 @@ def _edit(target: _Target, value: bytes) -> tuple[bytes, bytes]:
 def _looked_at_closely(event: bytes, target: _Target, value: bytes) -> bytes | None:
     """Give what an event that the edit leaves alone becomes; None when it has to be taken apart."""
     old, new = _edit(target, value)
-    if value == b"null" or old == new:
-        return event if value == b"null" or new != target.name else None
+    if old == new:
+        return event if new != target.name else None
     if target.rule.action == "drop":
         member = target.name + b":" + value
-        edits = [(b"," + member, b""), (b"{%b}" % member, b"{}")]
+        edits = [(member + b",", b""), (b"{%b}" % member, b"{}")]
     else:
         edits = [(target.name + b": " + value, new)]
     return next((event.replace(old, new, 1) for old, new in edits if old in event), None)
