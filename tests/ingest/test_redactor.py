@@ -121,6 +121,17 @@ def test_an_event_that_cannot_be_redacted_spoils_no_other():
     assert "nested too deeply" in str(failed[0])
 
 
+@pytest.mark.parametrize("value", ["null", '"other"', '""'])
+@pytest.mark.parametrize("action", ["mask", "drop"])
+def test_a_name_written_oddly_in_one_event_does_not_hide_a_repeated_one_in_another(value: str, action: str):
+    repeated = b'{"extra":{"ip":"first","b":1,"ip":"last"}}'
+    odd = b'{"extra":{"a":1,"\\u0069p":%b}}' % value.encode()
+    results = redactor({"field": "extra.ip", "action": action}).redact([repeated, odd])
+    assert b"first" not in results[0]
+    assert b"last" not in results[0]
+    assert b"other" not in results[1]
+
+
 def test_no_event_no_answer():
     assert redactor({"field": "extra.email"}).redact([]) == []
 

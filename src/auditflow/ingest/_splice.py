@@ -93,8 +93,8 @@ def _apply(
     spliced = list(map(bytes.replace, events, *_edits(target, values), repeat(1)))
     changed = list(map(ne, spliced, events))
     found = len(values) - values.count(b"")
-    if page.count(target.name) == found and changed.count(True) == found - values.count(b"null"):
-        events[:] = spliced  # the name stands nowhere but where it was found
+    if page.count(target.name) == changed.count(True) == found:
+        events[:] = spliced  # who has the field has its name once, and the others do not have it
         return list(compress(range(len(events)), changed))
     return _apply_one_by_one(target, values, spliced, events, unclear)
 
