@@ -21,7 +21,7 @@ from auditflow.apps.secrets import secret_source
 from auditflow.apps.server import Server
 from auditflow.apps.tenants import tenant_folder, terms, watch
 from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
-from auditflow.config import Config, Running, SinkChoice, running
+from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
 from auditflow.ingest.own_audit import ITSELF
 from auditflow.journal import Account, Journal, Ledger
 from auditflow.journal.ledger import SqliteLedger
@@ -55,19 +55,10 @@ async def run(
     # without auth it is bound to loopback, and its callers are here as well
     here = LOOPBACK if config.auth is None else ()
     sinks = OpenSinks(Reach((*config.server.sink_service_may_reach, *here)))
-    authenticator, own = authenticating(config, directory), own_audit_of(config, directory)
-    largest = config.server.max_request_bytes
-    service = build(SinkService(catalogue, sinks), lambda: "", largest, authenticator)
-    server = Server(service, config.server.shutdown_timeout, config.server.tls)
+    server = _sink_service(config, SinkService(catalogue, sinks), directory)
+    own = own_audit_of(config, directory)
     delivery = Delivery(enabled, catalogue, Tail(journal), ledger, secret_source(config.secrets, os.environ))
-
-    async def change(config: Config, catalogue: Catalogue) -> list[str]:
-        if folder:
-            await asyncio.to_thread(folder.judge_by, terms(config, catalogue))
-        wanted = running(config, folder.tenants if folder else None)
-        return await _change(delivery, journal, ledger, wanted, catalogue)
-
-    reloading = reload(change)
+    reloading = reload(partial(_reload, delivery, journal, ledger, folder))
     reloading.on_change = partial(own.note, by=ITSELF)
     housekeeping = Housekeeping(ledger, lambda: reloading.config, delivery.limits)
     housekeeping.on_purge = partial(own.note, "dead-letters.purged", ITSELF, outcome="success")
@@ -94,6 +85,27 @@ async def run(
         await sinks.close()
         ledger.close()
         journal.close()
+
+
+def _sink_service(config: Config, service: SinkService, directory: DataDirectory) -> Server:
+    authenticator = authenticating(config, directory)
+    app = build(service, lambda: "", config.server.max_request_bytes, authenticator)
+    return Server(app, config.server.shutdown_timeout, config.server.tls)
+
+
+async def _reload(  # noqa: PLR0913, PLR0917 - all that it concerns
+    delivery: Delivery,
+    journal: Journal,
+    ledger: Ledger,
+    folder: TenantFolder | None,
+    config: Config,
+    catalogue: Catalogue,
+) -> list[str]:
+    """Let delivery go on by another configuration; give the pipelines that it changes."""
+    if folder:
+        await asyncio.to_thread(folder.judge_by, terms(config, catalogue))
+    wanted = running(config, folder.tenants if folder else None)
+    return await _change(delivery, journal, ledger, wanted, catalogue)
 
 
 async def _change(
