@@ -105,7 +105,11 @@ class Damage:
         rows: dict[str, dict] = {}
         while time.monotonic() < deadline:
             rows = self._watcher.status()
-            if rows and all(row["pending"] == 0 for row in rows.values()) and self._readable():
+            if (
+                rows
+                and not any(row["pending"] or row["backfilling"] for row in rows.values())
+                and self._readable()
+            ):
                 return rows
             time.sleep(0.2)
         self.problems.append(f"{one}: not settled after {SETTLE_SECONDS:g} s: {rows}")
