@@ -132,8 +132,8 @@ def test_an_event_published_to_ingest_is_delivered_by_delivery(pods: Pods):
         changed.write_text(changed.read_text().replace("app-events", "other-events"))
         answer = pods.http.post(f"{pods.url('8080')}/api/v1/reload")
         assert answer.json() == {"changed": ["cloudwatch"]}
-        pods.http.post(f"{pods.url('8080')}/audit/publish", json=event)
-        wait_for(lambda: row()["delivered"] == 2, "the event to be delivered")
+        assert pods.http.post(f"{pods.url('8080')}/audit/publish", json=event).status_code == 200
+        wait_for(lambda: row()["delivered"] == 3, "the second event and the reload's own to be delivered")
         assert {record.stream for record in cloud.events("/aws/auditflow/production")} == {
             "app-events",
             "other-events",
