@@ -6,14 +6,14 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.destinations import Destinations
 from auditflow.apps.housekeeping import Housekeeping
-from auditflow.apps.lifecycle import reload_requested, stop_requested
+from auditflow.apps.lifecycle import pass_over_what_lasts, reload_requested, stop_requested
 from auditflow.apps.operator import Operator
 from auditflow.apps.own_audit import AuditedCommands, authenticating, own_audit_of
 from auditflow.apps.reload import Change, Reload
@@ -192,8 +192,7 @@ class Delivery:
             del self._work[work.running.name]
         self._work |= new
         if self._tasks is not None:
-            for work in new.values():
-                work.start(self._tasks)
+            await self._start(new.values(), self._tasks)
         self._stores.router.keep({work.running.tenant for work in self._work.values()})
         await self._destinations.keep([work.outlet for work in self._work.values()])
         return sorted(new.keys() | {work.running.name for work in ending})
@@ -204,6 +203,12 @@ class Delivery:
             return self._destinations.reach(choice, lambda: create(choice.properties, self._secrets))
 
         return work_of(running, catalogue, self._stores, account, reach)
+
+    async def _start(self, works: Iterable[Work], tasks: asyncio.TaskGroup) -> None:
+        for work in works:
+            work.start(tasks)
+        await asyncio.sleep(0)  # until all wait for events
+        pass_over_what_lasts()
 
     async def run(self, stopping: asyncio.Event, shutdown_seconds: float) -> None:
         """Deliver until told to stop; then let the calls under way end, within `shutdown_seconds`.
@@ -217,8 +222,7 @@ class Delivery:
                 watching = self._tasks.create_task(_raise_from(recording))
                 self._tasks.create_task(tail.run())
                 following = self._tasks.create_task(self._stores.router.run())
-                for work in self._work.values():
-                    work.start(self._tasks)
+                await self._start(self._work.values(), self._tasks)
                 await stopping.wait()
                 tail.stop()
                 for work in self._work.values():
