@@ -64,7 +64,7 @@ class Admission:
         self._tenants = tenants
         self._buckets = {}
         for name, tenant in (tenants or {}).items():
-            if tenant.quota.rate_limit_per_sec > 0:
+            if tenant.enabled and tenant.quota.rate_limit_per_sec > 0:
                 kept = old.get(name)
                 self._buckets[name] = (
                     kept if kept is not None and kept.quota == tenant.quota else _Bucket(tenant.quota, now)
@@ -81,15 +81,15 @@ class Admission:
         now = self._clock()
         refused: dict[str, TenantRefused] = {}
         for name, events in Counter(tenants).items():
-            tenant = self._tenants.get(name)
-            if tenant is None:
-                if name != PLATFORM_TENANT:
-                    refused[name] = TenantNotProvisioned(tenant=name)
-            elif not tenant.enabled:
-                refused[name] = TenantDisabled(tenant=name)
-            elif (bucket := self._buckets.get(name)) and (wait := bucket.take(events, now)):
-                rate = bucket.quota.rate_limit_per_sec
-                refused[name] = TenantRateLimited(tenant=name, rate=rate, retry_after=ceil(wait))
+            if bucket := self._buckets.get(name):
+                if wait := bucket.take(events, now):
+                    rate = bucket.quota.rate_limit_per_sec
+                    refused[name] = TenantRateLimited(tenant=name, rate=rate, retry_after=ceil(wait))
+            elif tenant := self._tenants.get(name):
+                if not tenant.enabled:
+                    refused[name] = TenantDisabled(tenant=name)
+            elif name != PLATFORM_TENANT:
+                refused[name] = TenantNotProvisioned(tenant=name)
         return refused
 
 
@@ -108,12 +108,14 @@ class _Bucket:
 
         What is larger than the bucket passes when it is full, and leaves a debt that has to be filled first.
         """
-        self._tokens = min(self._size, self._tokens + (now - self._at) * self._rate)
+        tokens = self._tokens + (now - self._at) * self._rate
         self._at = now
-        missing = min(events, self._size) - self._tokens
-        if missing > _ROUNDING * self._size:
+        if tokens >= self._size:
+            tokens = self._size
+        elif (missing := min(events, self._size) - tokens) > _ROUNDING * self._size:
+            self._tokens = tokens
             return missing / self._rate
-        self._tokens -= events
+        self._tokens = tokens - events
         return 0.0
 
 
