@@ -11,7 +11,7 @@ from measure import Run, Target
 
 HERE = Path(__file__).parent
 HEAD = (
-    f"{'case':<16} {'subject':<11} {'published/s':>12} {'delivered/s':>12} {'p50 ms':>8} {'p99 ms':>8}"
+    f"{'case':<26} {'subject':<11} {'published/s':>12} {'delivered/s':>12} {'p50 ms':>8} {'p99 ms':>8}"
     f" {'us/event':>9} {'x json.loads':>13} {'MB':>6}   of it"
 )
 
@@ -72,7 +72,7 @@ def _line(run: Run) -> str:
     parts = {**run.parts, "generator": run.generator, "cloudwatch": run.destination}
     shares = " ".join(f"{name} {cpu:.1f}" for name, cpu in parts.items())
     return (
-        f"{run.case:<16} {run.subject:<11} {run.published:>12,.0f} {run.delivered:>12,.0f} {run.p50 * 1e3:>8.1f}"
+        f"{run.case:<26} {run.subject:<11} {run.published:>12,.0f} {run.delivered:>12,.0f} {run.p50 * 1e3:>8.1f}"
         f" {run.p99 * 1e3:>8.1f} {run.cpu:>9.2f} {run.ratio:>13.2f} {run.memory:>6.0f}   {shares}"
     )
 

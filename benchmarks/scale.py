@@ -26,6 +26,11 @@ PER_STREAM = 4
 TOGETHER = 10_000
 """Events of one stream lie within so many consecutive ones."""
 MEMORY_MB = 300
+SHAPES = {
+    "by tenant": lambda number: number // BATCH % TENANTS,
+    "mixed": lambda number: number % TENANTS,
+}
+"""Whose events are in a request: one tenant's, or those of all 1,000, as a gateway may gather them."""
 PLUGINS = Path(__file__).with_name("plugins")
 
 HEAD = f"plugins: {{directory: '{PLUGINS}'}}\n"
@@ -71,29 +76,31 @@ pipelines:
 
 def pipelines(report: Report, scale: float) -> None:
     """One pipeline, then 2,000 of 1,000 tenants: each event is for one of its tenant's two. The sink is null_sink."""
-    count = max(int(200_000 * scale), 2 * TENANTS)
-    one = _published(report, "1 pipeline", HEAD + ONE, {}, count)
     halves = (("login", "equals"), ("other", "notEquals"))
     files = {
         f"tenants/{tenant}.yaml": TENANT.format(id=tenant)
         + "".join(HALF.format(name=name, operator=operator, id=tenant) for name, operator in halves)
         for tenant in _tenants()
     }
-    many = _published(report, "2,000 pipelines", HEAD + FOLDER, files, count)
-    report.promise(Target("2,000 pipelines: CPU / that of one", "≤", PIPELINES_RATIO, many.cpu / one.cpu))
+    for shape in SHAPES:
+        one = _published(report, "1 pipeline", shape, scale, HEAD + ONE, {})
+        many = _published(report, "2,000 pipelines", shape, scale, HEAD + FOLDER, files)
+        name = f"2,000 pipelines, {shape}: CPU / that of one"
+        report.promise(Target(name, "≤", PIPELINES_RATIO, many.cpu / one.cpu))
 
 
 def guarded(report: Report, scale: float) -> None:
     """Nothing in the way of publishing; then an API key, quotas, three redaction rules, 1,000 tenants, into null_sink."""
-    count = max(int(200_000 * scale), 2 * TENANTS)
-    free = _published(report, "unguarded", HEAD + ONE, {}, count)
     files = {
         f"tenants/{tenant}.yaml": TENANT.format(id=tenant) + WHOLE.format(id=tenant) for tenant in _tenants()
     }
-    with _key() as (file, key):
-        config = HEAD + FOLDER + GUARDS.format(keys=file)
-        safe = _published(report, "guarded", config, files, count, key.decode())
-    report.promise(Target("key, quota, redaction: CPU / without", "≤", GUARDED_RATIO, safe.cpu / free.cpu))
+    for shape in SHAPES:
+        free = _published(report, "unguarded", shape, scale, HEAD + ONE, {})
+        with _key() as (file, key):
+            config = HEAD + FOLDER + GUARDS.format(keys=file)
+            safe = _published(report, "guarded", shape, scale, config, files, key.decode())
+        name = f"key, quota, redaction, {shape}: CPU / without"
+        report.promise(Target(name, "≤", GUARDED_RATIO, safe.cpu / free.cpu))
 
 
 def streams(report: Report, scale: float) -> None:
@@ -123,22 +130,19 @@ def streams(report: Report, scale: float) -> None:
 
 
 def _published(  # noqa: PLR0913, PLR0917 - one for each part of a case
-    report: Report, case: str, config: str, files: dict[str, str], count: int, key: str = ""
+    report: Report, case: str, shape: str, scale: float, config: str, files: dict[str, str], key: str = ""
 ) -> Run:
-    """Publish three times events of 1,000 tenants in turn; give the middle run."""
+    """Publish three times events of 1,000 tenants; give the middle run."""
 
-    def make(number: int) -> list[bytes]:
-        return served.requests(events.fresh(number, lambda n: n % TENANTS), BATCH, headers)
+    def load_of(number: int) -> Run:
+        requests = served.requests(events.fresh(number, SHAPES[shape]), BATCH, headers)
+        return run(f"{case}, {shape}", served, None, requests, count=number, connections=CONNECTIONS)
 
+    count = max(int(200_000 * scale), 2 * TENANTS)
     headers = f"X-Api-Key: {key}\r\n".encode() if key else b""
     with serve(config, files, key) as served:
-        run(case, served, None, make(TENANTS), count=TENANTS, connections=CONNECTIONS)
-        return middle(
-            [
-                report.add(run(case, served, None, make(count), count=count, connections=CONNECTIONS))
-                for _ in range(ROUNDS)
-            ]
-        )
+        load_of(TENANTS)
+        return middle([report.add(load_of(count)) for _ in range(ROUNDS)])
 
 
 def _tenants() -> list[str]:
