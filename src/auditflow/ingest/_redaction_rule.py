@@ -10,10 +10,10 @@ from itertools import chain
 from typing import Any, Final
 
 import msgspec
-from msgspec import Raw
 
 from auditflow.ingest._detectors import Detector
 from auditflow.ingest._redaction_paths import Place, Step, leaves, places
+from auditflow.ingest._texts import Texts
 
 NEVER_TOUCHED: Final = frozenset({"eventId", "tenantId", "timestamp"})
 """Fields that say which event it is and whose."""
@@ -75,27 +75,32 @@ class Rule:
         return key_traces([step for step in self.steps if isinstance(step, str)][-1])
 
     def apply(self, event: dict[str, Any]) -> list[Place]:
-        """Change a decoded event in place; gives the places that were changed."""
-        redacted = self._without_findings if self.detector else self._without_value
+        """Change a decoded event in place, where no detector is needed; gives the places that were changed."""
         changed = []
-        for place in self._places(event):
+        for place in places(event, self.steps):
             node, key, _ = place
             value = node[key]
-            instead = redacted(value)
+            instead = self._without_value(value)
             if instead != value:
                 node[key] = instead
                 changed.append(place)
+        return self._dropped(changed)
+
+    def texts(self, event: dict[str, Any]) -> Texts:
+        """Read what the detector searches."""
+        roots = places(event, self.steps) if self.steps else _searched(event)
+        return Texts(chain.from_iterable(map(leaves, roots)))
+
+    def search(self, detector: Detector, texts: Texts) -> list[Place]:
+        """Change what the detector finds; gives the places that were changed."""
+        return self._dropped(texts.replace(detector, None if self.action == "drop" else self._stand_in))
+
+    def _dropped(self, changed: list[Place]) -> list[Place]:
         if self.action == "drop":
             for node, key, _ in changed:
                 if isinstance(node, dict):
                     del node[key]
         return changed
-
-    def _places(self, event: dict[str, Any]) -> Iterator[Place]:
-        if not self.detector:
-            return places(event, self.steps)
-        roots = places(event, self.steps) if self.steps else _searched(event)
-        return chain.from_iterable(map(leaves, roots))
 
     def _without_value(self, value: Any) -> str | None:
         """Give what is to stand there; None for nothing."""
@@ -103,29 +108,8 @@ class Rule:
             return None
         return self._stand_in(value if isinstance(value, str) else encode(value).decode())
 
-    def _without_findings(self, value: Any) -> Any:
-        """Give what is to stand there; None for nothing, and the value itself when nothing is found."""
-        text = value if isinstance(value, str) else _digits(value)
-        if self.detector is None or len(text) < self.detector.shortest:
-            return value
-        pieces, done = [], 0
-        for start, end in self.detector.find(text):
-            if self.action == "drop":
-                return None
-            pieces += [text[done:start], self._stand_in(text[start:end])]
-            done = end
-        return "".join([*pieces, text[done:]]) if pieces else value
-
     def _stand_in(self, text: str) -> str:
         return self.stand_in(text.encode()).decode()
-
-
-def _digits(value: Any) -> str:
-    """Give the digits of a whole number, and nothing for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, Raw)):
-        return ""
-    text = str(value) if isinstance(value, int) else bytes(value).decode().removesuffix(".0")
-    return text if text.removeprefix("-").isdigit() else ""
 
 
 def _searched(event: dict[str, Any]) -> Iterator[Place]:

@@ -120,12 +120,25 @@ class Redactor:
         claimed = self._keeps_manifest and MANIFEST in fields
         if claimed:
             del fields[MANIFEST]
-        changed = [_checked(rule, fields, rule.apply(fields)) for rule in self._rules]
+        changed = self._applied(fields)
         written = encode(fields)
         if not any(changed) and not claimed and (len(written) == len(event) or not _repeats(event)):
             return event, changed
         listed = self._listed(changed)
         return with_manifest(written, listed) if listed else written, changed
+
+    def _applied(self, fields: dict[str, Any]) -> list[list[Place]]:
+        """Apply the rules in order. Detectors that look at the same places in turn read the texts there once."""
+        changed, texts, steps = [], None, None
+        for rule in self._rules:
+            if rule.detector is None:
+                places, texts = rule.apply(fields), None
+            else:
+                if texts is None or rule.steps != steps:
+                    texts, steps = rule.texts(fields), rule.steps
+                places = rule.search(rule.detector, texts)
+            changed.append(_checked(rule, fields, places))
+        return changed
 
     def _listed(self, changed: list[list[Place]]) -> list[str]:
         return [rule.id for rule, places in zip(self._rules, changed, strict=True) if rule.listed and places]
