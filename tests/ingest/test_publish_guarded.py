@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from auditflow.errors import RedactionFailed
 from auditflow.ingest._redactor import Redactor
 from auditflow.ingest.admission import Quota
+from auditflow.ingest.aside import MOST_AT_ONCE
 from auditflow.ingest.auth import Principal
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
@@ -98,7 +101,9 @@ async def test_an_event_that_cannot_be_redacted_is_refused_and_spoils_no_other(c
     caller.publish.redactions.change(MASK_EMAIL)
     failure = RedactionFailed(reason="it is nested too deeply")
     monkeypatch.setattr(
-        Redactor, "redact", lambda _, events: [failure if b'"bad"' in each else each for each in events]
+        Redactor,
+        "begin",
+        lambda _, events: ([failure if b'"bad"' in each else each for each in events], set()),
     )
     status, said = await caller.post([EVENT | {"extra": {"bad": 1}}, EVENT])
     assert (status, said["accepted"]) == (200, 1)
@@ -106,6 +111,27 @@ async def test_an_event_that_cannot_be_redacted_is_refused_and_spoils_no_other(c
     status, said = await caller.post(EVENT | {"extra": {"bad": 1}})
     assert (status, said["code"]) == (422, "REDACTION_FAILED")
     assert len(caller.stored()) == 1
+
+
+async def test_others_are_answered_while_a_large_event_is_redacted(caller, monkeypatch):
+    caller.publish.redactions.change(MASK_EMAIL)
+    answered, rewritten = threading.Event(), Redactor._rewritten
+
+    def waiting(*arguments: Any) -> Any:
+        assert answered.wait(20)
+        return rewritten(*arguments)
+
+    monkeypatch.setattr(Redactor, "_rewritten", waiting)
+    extra = {"email": "a@b.example", "x": {"email": 1}, "more": "x" * MOST_AT_ONCE}
+    large = asyncio.create_task(caller.post(EVENT | {"tenantId": "acme", "extra": extra}))
+    await asyncio.sleep(0)
+    status, _ = await caller.post(EVENT | {"tenantId": "globex"})
+    assert (status, large.done()) == (200, False)
+    answered.set()
+    status, _ = await large
+    assert status == 200
+    assert len(caller.stored()) == 2
+    assert not any(b"a@b.example" in event for event in caller.stored())
 
 
 @pytest.mark.parametrize("tenant", [None, "acme", "_platform"])

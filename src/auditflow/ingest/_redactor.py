@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, NoReturn
@@ -22,6 +23,7 @@ from auditflow.ingest._splice import Splice
 _LENGTHS: Final = {"eventType": range(1, 256), "sourceSystem": range(1, 256), "correlationId": range(65)}
 _HIDDEN_ASCII: Final = rb"\\u00[2-7]"
 """A character that needs no escape and has one all the same: a name or a text may hide behind it."""
+_UNFINISHED: Final = RedactionFailed(reason="it was not taken apart")
 
 
 def _compiled(patterns: Sequence[bytes]) -> list[Any]:
@@ -68,15 +70,32 @@ class Redactor:
 
         In place of an event that cannot be redacted stands the reason; it spoils no other.
         """
+        redacted, suspects = self.begin(events)
+        self.finish(events, redacted, suspects)
+        return redacted
+
+    def begin(self, events: Sequence[bytes]) -> tuple[list[bytes | RedactionFailed], set[int]]:
+        """Redact what can be in its bytes; also gives the numbers of the events that `finish` has to take apart.
+
+        Until it has, a failure stands in their place, lest one is taken for redacted.
+        """
         page = b"\n".join(events)
         spliced, unclear = self._splice.redact(events, page)
         redacted: list[bytes | RedactionFailed] = [*spliced]
-        for number in unclear | self._suspects(page, events):
+        suspects = unclear | self._suspects(page, events)
+        for number in suspects:
+            redacted[number] = _UNFINISHED
+        return redacted, suspects
+
+    def finish(
+        self, events: Sequence[bytes], redacted: list[bytes | RedactionFailed], numbers: Iterable[int]
+    ) -> None:
+        """Put in place what becomes of the events with these numbers, by taking them apart."""
+        for number in numbers:
             try:
                 redacted[number], _ = self._rewritten(events[number])
             except RedactionFailed as error:
                 redacted[number] = error
-        return redacted
 
     def explain(self, event: bytes) -> list[Effect]:
         """Say what each rule does with an event. Raises RedactionFailed."""
@@ -152,7 +171,18 @@ def _checked(rule: Rule, event: dict[str, Any], changed: list[Place]) -> list[Pl
     return changed
 
 
-_read = msgspec.json.Decoder(float_hook=Raw).decode
+_decode = msgspec.json.Decoder(float_hook=Raw).decode
+
+
+def _read(event: bytes) -> Any:
+    """Decode. All threads wait meanwhile: not also for garbage to be looked for, among a million lists say."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return _decode(event)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _read_exactly(event: bytes) -> Any:

@@ -159,17 +159,17 @@ class Publish:
 
     async def accept(self, raws: Sequence[bytes], stamp: Stamp) -> tuple[Decoded, Appended]:
         """Take in what is valid, admitted and redacted of these events. Raises JournalFull, JournalUnavailable."""
-        decoded = self._redacted(self._admitted(decode(raws, stamp, self.limits)))
+        decoded = await self._redacted(self._admitted(decode(raws, stamp, self.limits)))
         return decoded, await self._append(decoded.batch) if decoded.batch.events else Appended()
 
     def _admitted(self, decoded: Decoded) -> Decoded:
         refused = self.admission.admit(decoded.batch.tenants)
         return decoded.without(refused) if refused else decoded
 
-    def _redacted(self, decoded: Decoded) -> Decoded:
+    async def _redacted(self, decoded: Decoded) -> Decoded:
         """Redact all events. One that cannot be is not accepted: it must not be stored as it is."""
         batch = decoded.batch
-        batch.events, failed = self.redactions.redact(batch.events, batch.tenants)
+        batch.events, failed = await self.redactions.redact(batch.events, batch.tenants)
         return decoded.less(failed) if failed else decoded
 
     async def _append(self, batch: Batch) -> Appended:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from auditflow.errors import RedactionFailed
 from auditflow.ingest._redactor import Redactor
+from auditflow.ingest.aside import Aside
 from auditflow.ingest.redaction import RedactionConfig, compile_redaction
 
 
@@ -24,6 +25,7 @@ class Redactions:
     def __init__(self, everybody: RedactionConfig, tenants: Mapping[str, Redacted] | None = None) -> None:
         self._own: dict[str, RedactionConfig] = {}
         self._compiled: dict[str, Redactor | None] = {}
+        self._aside = Aside()
         self.everybody = everybody
         """The rules for all events."""
         self._common = compile_redaction(everybody)
@@ -40,17 +42,18 @@ class Redactions:
         if own != self._own:
             self._own, self._compiled = own, {}
 
-    def redact(
+    async def redact(
         self, events: list[bytes], tenants: Sequence[str]
     ) -> tuple[list[bytes], dict[int, RedactionFailed]]:
         """Give the events redacted, and why those that cannot be are not, by place. Those must not be stored."""
         redacted: list[bytes] = list(events)
         failed: dict[int, RedactionFailed] = {}
         for redactor, places in self._by_redactor(tenants):
-            if redactor is None:
+            if redactor is None or not places:
                 continue
             chosen = events if len(places) == len(events) else [events[at] for at in places]
-            for at, result in zip(places, redactor.redact(chosen), strict=True):
+            results = await self._aside.redact(redactor, chosen, tenants[places[0]])
+            for at, result in zip(places, results, strict=True):
                 if isinstance(result, RedactionFailed):
                     failed[at] = result
                 else:
