@@ -132,6 +132,12 @@ def test_a_name_written_oddly_in_one_event_does_not_hide_a_repeated_one_in_anoth
     assert b"other" not in results[1]
 
 
+@pytest.mark.parametrize("raw", [b'{"extra":{"note":"a@b.cc"}}', b'{"extra":"a@b.cc", broken'])
+def test_garbage_is_collected_again_after_an_event_was_taken_apart(raw: bytes):
+    redactor({"detector": "email"}).redact([raw])
+    assert gc.isenabled()
+
+
 def test_no_event_no_answer():
     assert redactor({"field": "extra.email"}).redact([]) == []
 
@@ -177,6 +183,33 @@ def test_time_is_linear_in_the_event(piece: str):
         return time.process_time() - started
 
     assert min(seconds(20_000) for _ in range(2)) < 30 * min(seconds(2_000) for _ in range(3)) + 0.05
+
+
+def seconds_for(value: str, times: int, *rules: dict[str, Any]) -> float:
+    raw = b'{"extra":{"items":[%b"a@b.cc"]}}' % ((value + ",").encode() * times)
+    redacting = redactor(*rules)
+    started = time.process_time()
+    redacting.redact([raw])
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize(
+    "value",
+    ['""', '"a@b.cc"', '"::1"', f'"{CARD}"', CARD, "0", "1.5", "1e999", "[]", "{}", '{"x":{"card":1}}'],
+)
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_time_is_linear_in_the_number_of_values(value: str):
+    rules = [{"detector": detector} for detector in DETECTORS]
+    rules += [{"field": "extra.items[*].card"}, {"field": "extra.items[*].*.card"}]
+    short = min(seconds_for(value, 1_000, *rules) for _ in range(3))
+    assert min(seconds_for(value, 10_000, *rules) for _ in range(2)) < 30 * short + 0.05
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_many_values_are_read_once_for_all_detectors():
+    one = min(seconds_for("0", 100_000, {"detector": "email"}) for _ in range(3))
+    all_of_them = [{"detector": detector} for detector in DETECTORS]
+    assert min(seconds_for("0", 100_000, *all_of_them) for _ in range(3)) < 3 * one
 
 
 # The plain way: decode everything, walk everything, encode everything.

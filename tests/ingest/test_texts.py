@@ -12,8 +12,8 @@ from auditflow.ingest._detectors import DETECTORS
 from auditflow.ingest._texts import Texts
 
 PIECES = st.sampled_from(
-    [*"48 -.:@A\n", "a@b", ".cc", "4111 1111", "11111111", "DE8937040044", "0532013000", "1.2", ".3.4", "::1", "1:2:3:4"]
-    + ["eyJa.", "b.c", "AKIAIOSFODNN7", "EXAMPLE", "wJalrXUtnFEMI/K7MDENG", "/bPxRfiCYEXAMPLEKE7"]
+    [*"48 -.:@A\n", "a@b", ".cc", "4111 1111", "11111111", "DE8937040044", "0532013000", "1.2", ".3.4", "::1", "1:2:3:4",
+     "eyJa.", "b.c", "AKIAIOSFODNN7", "EXAMPLE", "wJalrXUtnFEMI/K7MDENG", "/bPxRfiCYEXAMPLEKE7"]
 )  # fmt: skip
 
 
