@@ -138,7 +138,7 @@ def _published(  # noqa: PLR0913, PLR0917 - one for each part of a case
         requests = served.requests(events.fresh(number, SHAPES[shape]), BATCH, headers)
         return run(f"{case}, {shape}", served, None, requests, count=number, connections=CONNECTIONS)
 
-    count = max(int(200_000 * scale), 2 * TENANTS)
+    count = max(int(400_000 * scale), 2 * TENANTS)
     headers = f"X-Api-Key: {key}\r\n".encode() if key else b""
     with serve(config, files, key) as served:
         load_of(TENANTS)
