@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 
@@ -105,15 +104,15 @@ def _in_json_terms(text: str) -> str:
     return text[:1].lower() + text[1:].replace("`", "")
 
 
+_to_lone_surrogate = re.compile(
+    rb"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB]..\\u[dD][c-fC-F])*+\\u[dD][89a-fA-F]",
+    re.DOTALL,
+).match
+
+
 def has_lone_surrogate(raw: bytes) -> bool:
-    """Tell whether a text that is JSON otherwise escapes half a surrogate pair, which is no character."""
-    try:
-        json.dumps(json.loads(raw), ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return True
-    except (ValueError, RecursionError):
-        return False
-    return False
+    """Tell whether a JSON text escapes half a surrogate pair, which is no character."""
+    return _to_lone_surrogate(raw) is not None
 
 
 def _invalid(name: str, expected: str, value: str) -> InvalidRequest:
