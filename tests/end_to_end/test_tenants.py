@@ -164,6 +164,23 @@ def test_the_folder_is_followed_within_five_seconds_and_a_broken_file_changes_no
     wait_for(lambda: {row["tenant"] for row in tenants.status()["pipelines"]} == {"acme", "_platform"}, 5)
 
 
+def test_a_file_that_is_broken_takes_nothing_from_its_tenant_when_processes_start_again(tenants):
+    tenants.write("acme", pipeline("/acme"))
+    served = tenants.start()
+    tenants.publish("acme")
+    (tenants.folder / "acme.yaml").write_text("tenantId: acme\npipelines: [")
+    wait_for(lambda: tenants.status()["tenants"]["problems"], 5, "the problem")
+    for role in ("ingest", "delivery"):
+        served.kill(role)
+        assert tenants.publish("acme").status_code == 200
+    assert served.stop() == 0
+    served.start()
+    assert tenants.publish("acme").status_code == 200
+    tenants.settled()
+    assert len({event["eventId"] for event in tenants.arrived("/acme")}) == 4
+    assert (tenants.row("acme")["accepted"], len(tenants.status()["tenants"]["problems"])) == (4, 1)
+
+
 def test_a_tenants_pipelines_are_operated_by_its_name(tenants):
     tenants.write("acme", pipeline("/acme"))
     tenants.write("globex", pipeline("/globex"))

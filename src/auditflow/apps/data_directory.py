@@ -26,6 +26,7 @@ class DataDirectory:
         self.ledger = path / "ledger.sqlite"
         self.commands = path / "commands"
         self.config = path / "config"
+        self.tenants = self.config / "tenants"
         self.keys = path / "keys.json"
 
     def prepare(self) -> None:

@@ -49,7 +49,7 @@ async def run(
     stopping, reload_wanted = stop_requested(), reload_requested()
     journal = SqliteJournal.reader(directory.journal)
     ledger = SqliteLedger(directory.ledger)
-    folder = tenant_folder(config, catalogue)
+    folder = tenant_folder(config, catalogue, directory, keeps=True)
     enabled = running(config, folder.tenants if folder else None)
     register(ledger, journal, enabled)
     # without auth it is bound to loopback, and its callers are here as well

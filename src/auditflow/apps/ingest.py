@@ -39,7 +39,7 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     """Serve until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
     stopping = stop_requested()
     reload_requested()  # delivery does it; a hang-up must not end this process
-    folder = tenant_folder(config, discover(file.plugins or config.plugins.directory))
+    folder = tenant_folder(config, discover(file.plugins or config.plugins.directory), directory, keeps=False)
     journal, ledger = _open(config, directory, folder.tenants if folder else None)
     tenants = folder.tenants.by_id if folder else None
     publish = Publish(journal, _limits(config), Admission(tenants), Redactions(config.redaction, tenants))

@@ -10,7 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from auditflow.config import Config, TenantConfig, TenantFolder, Tenants, Terms
+from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.in_force import IN_FORCE
+from auditflow.config import Config, TenantConfig, TenantCopies, TenantFolder, Tenants, Terms
 from auditflow.errors import JournalUnavailable
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Ledger
@@ -20,9 +22,17 @@ LOOK_SECONDS: Final = 1.0
 """A change counts after two looks at most; both roles are to have it within five seconds."""
 
 
-def tenant_folder(config: Config, catalogue: Catalogue) -> TenantFolder | None:
-    """Read the tenants that the configuration speaks of; None where it speaks of none."""
-    return TenantFolder(config.tenants.directory, terms(config, catalogue)) if config.tenants else None
+def tenant_folder(
+    config: Config, catalogue: Catalogue, directory: DataDirectory, *, keeps: bool
+) -> TenantFolder | None:
+    """Read the tenants that the configuration speaks of; None where it speaks of none.
+
+    Roles under a supervisor share copies of the files, which one of them `keeps`: see `InForce`.
+    """
+    if config.tenants is None:
+        return None
+    copies = TenantCopies(directory.tenants, writes=keeps) if IN_FORCE in os.environ else None
+    return TenantFolder(config.tenants.directory, terms(config, catalogue), copies)
 
 
 def terms(config: Config, catalogue: Catalogue) -> Terms:

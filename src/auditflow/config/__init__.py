@@ -18,6 +18,7 @@ from auditflow.config.model import (
 )
 from auditflow.config.running import Running, running
 from auditflow.config.schema import schema
+from auditflow.config.tenant_copies import TenantCopies
 from auditflow.config.tenant_file import Terms
 from auditflow.config.tenants import TenantFolder, Tenants, load_tenants
 from auditflow.errors import ConfigError, Problem
@@ -31,6 +32,7 @@ __all__ = [
     "SinkChoice",
     "SinkConfig",
     "TenantConfig",
+    "TenantCopies",
     "TenantFolder",
     "Tenants",
     "Terms",

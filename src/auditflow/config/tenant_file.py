@@ -54,10 +54,18 @@ class TenantFile:
     """Keys of the secrets it refers to, each with a problem to be filled in that says where."""
 
 
-def read_tenant(path: Path, stamp: Stamp, terms: Terms, old: TenantFile | None, *, same: bool) -> TenantFile:
-    """Read a file; one that was only touched stays what it was."""
+def read_tenant(  # noqa: PLR0913 - what a file is read and judged by
+    path: Path,
+    stamp: Stamp,
+    terms: Terms,
+    old: TenantFile | None,
+    *,
+    same: bool,
+    copy: Path | None = None,
+) -> TenantFile:
+    """Read a file, or a copy as if it were the file; one that was only touched stays what it was."""
     try:
-        content = path.read_bytes()
+        content = (copy or path).read_bytes()
     except OSError:
         content = None
     digest = hashlib.sha256(content).digest() if content is not None else b""

@@ -15,6 +15,7 @@ from typing import Final
 from auditflow.config.loader import in_order
 from auditflow.config.model import PipelineConfig, TenantConfig
 from auditflow.config.tenant_claims import decided
+from auditflow.config.tenant_copies import TenantCopies
 from auditflow.config.tenant_file import Stamp, TenantFile, Terms, read_tenant
 from auditflow.errors import Problem
 
@@ -63,12 +64,15 @@ def load_tenants(directory: Path, terms: Terms, before: Tenants | None = None) -
 class TenantFolder:
     """The tenants of a folder, kept up to date. Methods block for as long as reading takes."""
 
-    def __init__(self, directory: Path, terms: Terms) -> None:
+    def __init__(self, directory: Path, terms: Terms, copies: TenantCopies | None = None) -> None:
+        """Read them. A file that is broken goes on as its copy says."""
         self._directory = directory
         self._terms = terms
-        self.tenants = load_tenants(directory, terms)
+        self._copies = copies
+        self.tenants = load_tenants(directory, terms, _copied(directory, terms, copies))
         """Those in force."""
         self._seen: Mapping[str, Stamp] = {}
+        self._keep()
 
     def refresh(self) -> bool:
         """Look whether files have changed and read those that have; tell whether anything is different now.
@@ -103,7 +107,12 @@ class TenantFolder:
 
     def _put_in_force(self, tenants: Tenants) -> bool:
         old, self.tenants = self.tenants, tenants
+        self._keep()
         return (old.by_id, old.problems) != (tenants.by_id, tenants.problems)
+
+    def _keep(self) -> None:
+        if self._copies and not self._incomplete():
+            self._copies.keep(self.tenants.files.values())
 
 
 def _stamps(directory: Path) -> dict[str, Stamp]:
@@ -125,13 +134,28 @@ def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
     return (status.st_mtime_ns, status.st_size, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
-def _loaded(directory: Path, stamps: Mapping[str, Stamp], terms: Terms, before: Tenants) -> Tenants:
+def _copied(directory: Path, terms: Terms, copies: TenantCopies | None) -> Tenants | None:
+    """Give the tenants of a folder as the copies of their files say."""
+    if copies is None:
+        return None
+    try:
+        stamps = _stamps(copies.folder)
+    except OSError:  # there are none yet
+        return None
+    return _loaded(directory, stamps, terms, Tenants(terms), copies.folder)
+
+
+def _loaded(
+    directory: Path, stamps: Mapping[str, Stamp], terms: Terms, before: Tenants, copies: Path | None = None
+) -> Tenants:
     old = before.files
     same = terms == before.terms
     files = [
         old[name]
         if same and name in old and old[name].stamp == stamp
-        else read_tenant(directory / name, stamp, terms, old.get(name), same=same)
+        else read_tenant(
+            directory / name, stamp, terms, old.get(name), same=same, copy=copies / name if copies else None
+        )
         for name, stamp in stamps.items()
     ]
     files, clashes = decided(files, terms)
