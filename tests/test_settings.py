@@ -72,7 +72,7 @@ def test_faults_are_told_in_words_for_people() -> None:
         "log-group": "required, but missing",
         "verify-ssl": "expected true or false",
         "inner": "expected a mapping",
-        "wait": "expected a duration such as 250ms, 30s, 5m, 24h or 7d, got 'soon'",
+        "wait": "expected a duration such as 250ms, 30s, 5m, 24h or 7d",
         "mode": "must be 'a' or 'b'",
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,9 @@ R_ = TypeVar("R_")
 
 LONGEST_TEXT: Final = 2_000
 """Characters kept of what an exception says."""
+
+_user_info = re.compile(r"(?<=://)[^\s\"'<>]*@").sub
+"""Up to the last @: a password may hold what should have been escaped."""
 
 
 async def in_own_thread(function: Callable[..., R_], *arguments: Any) -> R_:
@@ -36,11 +40,16 @@ async def in_own_thread(function: Callable[..., R_], *arguments: Any) -> R_:
 
 
 def text_of(error: BaseException) -> str:
-    """Give what an exception says, as text that can be stored and sent."""
+    """Give what an exception says, as text that can be stored and sent; asterisks for user and password in URLs."""
     try:
-        return printable(str(error))
+        return printable(without_user_info(str(error)))
     except Exception:  # noqa: BLE001 - even this may raise
         return "it cannot be printed"
+
+
+def without_user_info(text: str) -> str:
+    """Give a text with asterisks for user and password in its URLs."""
+    return _user_info("***@", text)
 
 
 def printable(text: str) -> str:

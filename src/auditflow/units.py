@@ -25,7 +25,7 @@ def seconds(text: object) -> float:
     match = _QUANTITY.fullmatch(str(text))
     unit = (match.group(2) or "s") if match else ""
     if match is None or unit not in _SECONDS:
-        raise ValueError(f"expected a duration such as 250ms, 30s, 5m, 24h or 7d, got {text!r}")
+        raise ValueError("expected a duration such as 250ms, 30s, 5m, 24h or 7d")
     return float(match.group(1)) * _SECONDS[unit]
 
 
@@ -34,7 +34,7 @@ def size(text: object) -> int:
     match = None if isinstance(text, bool) else _QUANTITY.fullmatch(str(text))
     unit = match.group(2).lower() if match else None
     if match is None or unit not in _BYTES:
-        raise ValueError(f"expected a size such as 1048576, 512KiB or 10GiB, got {text!r}")
+        raise ValueError("expected a size such as 1048576, 512KiB or 10GiB")
     return int(float(match.group(1)) * _BYTES[unit])
 
 

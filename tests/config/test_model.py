@@ -1,11 +1,13 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from auditflow.config import Config
-from auditflow.config.model import PipelineConfig
-from auditflow.settings import faults
+from auditflow.config.model import PipelineConfig, Surroundings
+from auditflow.plugins import Catalogue
+from auditflow.settings import Settings, faults
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -109,3 +111,32 @@ def test_sizes_and_durations_are_written_with_units() -> None:
         1 << 30,
         172800,
     )
+
+
+PLANTED = "hunter2"
+FORMS = [f"{PLANTED} x", f"{PLANTED}-é", f"https://me:{PLANTED}/x@a.example", f"https://me:{PLANTED}@[a", f"({PLANTED}",
+         f"-----BEGIN {PLANTED}\n"]  # fmt: skip
+NAMES = {"name", "operator", "field", "log_group", "log_stream"}
+"""What is looked up, or has its fields checked: names, which are repeated so that people find them."""
+
+
+def models(of: type[Settings] = Settings) -> Iterator[type[Settings]]:
+    for model in of.__subclasses__():
+        if model.__module__.startswith("auditflow."):
+            yield model
+        yield from models(model)
+
+
+def test_no_value_is_repeated_in_what_is_said_of_it(catalogue: Catalogue, tmp_path: Path) -> None:
+    catalogue.check_all()
+    refused, around = set(), Surroundings(catalogue, tmp_path)
+    for model in models():
+        for name, field in model.model_fields.items():
+            for given in (value for form in FORMS for value in (form, [form], {"x": form})):
+                try:
+                    model.model_validate({field.alias or name: given}, context=around)
+                except ValidationError as error:
+                    said = [f"{fault.message} {fault.hint}" for fault in faults(error)]
+                    refused.add(name)
+                    assert name in NAMES or PLANTED not in "".join(said), (model, name, given)
+    assert {"region", "timeout", "endpoint_url", "webhook_url", "addresses", "certificate"} <= refused

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -36,7 +37,14 @@ def test_what_is_not_there_is_named(issue, tmp_path: Path):
     issue()
     for name in ("certificate", "key", "client_ca"):
         paths = {"certificate": "server.pem", "key": "server.key"} | {name: "missing.pem"}
-        assert f"{tmp_path}/missing.pem cannot be read" in problem(tmp_path, **paths)
+        assert f"{name.replace('_', '-')}: this file cannot be read" in problem(tmp_path, **paths)
+
+
+def test_a_key_in_place_of_its_path_is_not_repeated(issue, tmp_path: Path):
+    _, key = issue()
+    told = problem(tmp_path, certificate="server.pem", key=json.dumps(key.read_text()))
+    assert "key: this file cannot be read" in told
+    assert "PRIVATE" not in told
 
 
 def test_a_key_of_another_certificate_is_found(issue, tmp_path: Path):

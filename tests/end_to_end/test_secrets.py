@@ -94,8 +94,24 @@ def test_no_log_answer_page_metric_or_file_for_others_has_a_secret(serve, refusi
     for sink, properties in (
         ("webhook_sink", {"webhook-url": f"http://127.0.0.1:1/{PLANTED['URL']}", "secret": PLANTED["HMAC"]}),
         ("webhook_sink", {"webhook-url": PLANTED["URL"], "secret": {"key": PLANTED["HMAC"]}}),
+        (
+            "webhook_sink",
+            {"webhook-url": f"http://me:{PLANTED['URL']}/@a.example", "timeout": PLANTED["HMAC"]},
+        ),
         ("broken_sink", {"password": PLANTED["PLUGIN"]}),
-        ("aws_cloudwatch_sink", {"log-group": "/a", "access-key-id": PLANTED["AWS_ID"], "region": "nowhere"}),
+        (
+            "aws_cloudwatch_sink",
+            {"log-group": "/a", "access-key-id": PLANTED["AWS_ID"], "region": PLANTED["AWS_KEY"]},
+        ),
+        (
+            "aws_cloudwatch_sink",
+            {
+                "log-group": "/a",
+                "endpoint-url": f"http://me:{PLANTED['PROXY']}@127.0.0.1:1",
+                "access-key-id": PLANTED["AWS_ID"],
+                "secret-access-key": PLANTED["AWS_KEY"],
+            },
+        ),
     ):
         body = {"event_data": EVENT, "properties": properties}
         answers.append(httpx2.post(f"{running.sink_url}/sink/{sink}", json=body, headers=mine, timeout=60))

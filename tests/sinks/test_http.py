@@ -15,7 +15,15 @@ def test_a_web_address_is_taken(url):
 
 @pytest.mark.parametrize("url", ["", "example.com", "ftp://a.b", "https://", "http://a b", "http://a:port"])
 def test_anything_else_is_refused(url):
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r"expected a URL"):
+        web_address(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://me:hunter2/x@a.b", "https://me:hunter2\u2100@a.b", "https://me:hunter2@[a"]
+)
+def test_what_is_wrong_with_a_url_is_said_without_a_piece_of_it(url):
+    with pytest.raises(ValueError, match=r"expected a URL such as https://example.com/path$"):
         web_address(url)
 
 

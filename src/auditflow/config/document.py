@@ -266,7 +266,8 @@ class _Reader:
             )
 
     def _refuse_tag(self, node: yaml.Node, where: Where) -> None:
-        self._report(node, where, f"the tag {node.tag} is not supported", "leave the tag out")
+        hint = "put text that begins with ! in quotes, or leave the tag out"
+        self._report(node, where, "a tag, which begins with !, is not supported", hint)
 
     def _report(self, node: yaml.Node, where: Where, message: str, hint: str = "") -> None:
         line, column = _place(node)

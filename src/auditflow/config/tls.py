@@ -31,9 +31,13 @@ class TlsConfig(Settings):
         return self
 
     def _reason(self, error: OSError) -> tuple[str, str]:
-        for path in (self.certificate, self.key, self.client_ca):
-            if path and not _readable(path):
-                return f"{path} cannot be read", "correct the path, or who may read the file"
+        for name, path in (
+            ("certificate", self.certificate),
+            ("key", self.key),
+            ("client-ca", self.client_ca),
+        ):
+            if path and not _readable(path):  # not to be quoted: it may be a key in place of its path
+                return f"{name}: this file cannot be read", "correct the path, or who may read the file"
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"the certificate is not valid: {error.verify_message}", "renew it"
         if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":

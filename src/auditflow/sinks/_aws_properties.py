@@ -30,14 +30,14 @@ _is_region = re.compile(
 def _region(name: str) -> str:
     if not _is_region(name):
         hint = did_you_mean(name, REGIONS) or "regions are named like eu-central-1"
-        raise misfit(f"{name!r} is not the name of an AWS region", hint)
+        raise misfit("not the name of an AWS region", hint)
     return name
 
 
 def _proxy(url: SecretStr | None) -> SecretStr | None:
     try:
         return url and SecretStr(web_address(url.get_secret_value()))
-    except ValueError:  # its words may quote the password
+    except ValueError:
         raise ValueError("expected a URL such as http://proxy.example.com:3128") from None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from auditflow.foreign import text_of
 from auditflow.sinks._aws import partition
 from auditflow.sinks._base import DELIVERED, Outcome, Verdict
 from auditflow.sinks._http import retry_after, unknown_host, untrusted
@@ -237,7 +238,7 @@ class _Fault(NamedTuple):
         response: Mapping[str, Any] = getattr(error, "response", None) or {}
         if "Error" not in response:
             names = tuple(kind.__name__ for kind in type(error).__mro__)
-            return cls(names[0], names, str(error), "", 0, {})
+            return cls(names[0], names, text_of(error), "", 0, {})
         code = str(response["Error"].get("Code", "")) or "Unknown"
         answer = response.get("ResponseMetadata", {})
         return cls(

@@ -32,15 +32,19 @@ def web_address(value: str) -> str:
 
     The value itself is not repeated: a path or a query may hold a token.
     """
-    parts = urlsplit(value)
-    if (
-        parts.scheme not in {"http", "https"}
-        or not parts.hostname
-        or any(c.isspace() or c == "\\" for c in value)
-    ):
+    if not _is_web_address(value):
         raise ValueError("expected a URL such as https://example.com/path")
-    _ = parts.port  # raises ValueError when it is no port number
     return value
+
+
+def _is_web_address(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:  # which quotes what it takes for the port or the host: often a piece of a password
+        return False
+    plain = not any(c.isspace() or c == "\\" for c in value)
+    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
 
 
 def origin(url: str) -> str:

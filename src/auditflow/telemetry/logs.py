@@ -8,7 +8,9 @@ import os
 import re
 import sys
 import time
-from typing import Final, Literal
+from typing import Any, Final, Literal
+
+from auditflow.foreign import without_user_info
 
 LEVELS = ("debug", "info", "warning", "error")
 AWS_DEBUG: Final = ("AWS_SDK_LOGGING", "BOTO_LOG_LEVEL")
@@ -43,7 +45,14 @@ _steering = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\
 """Of what comes from outside: control characters, other line ends, what turns the direction of writing."""
 
 
-class _Text(logging.Formatter):
+class _Formatter(logging.Formatter):
+    """Other people's exceptions quote URLs."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in the standard library
+        return without_user_info(super().formatException(ei))
+
+
+class _Text(_Formatter):
     """One line for each record; further lines, such as a hint, are indented, so that none can pass for a record."""
 
     converter = staticmethod(time.gmtime)
@@ -58,7 +67,7 @@ class _Text(logging.Formatter):
         return _steering(lambda found: f"\\u{ord(found[0]):04x}", text)  # as JSON writes them
 
 
-class _Json(logging.Formatter):
+class _Json(_Formatter):
     def __init__(self, role: str) -> None:
         super().__init__()
         self._role = role

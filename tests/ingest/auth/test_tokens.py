@@ -290,6 +290,18 @@ async def test_while_the_provider_fails_its_last_keys_are_good_for_a_day(
     assert await checked.check(token)
 
 
+async def test_the_password_in_the_address_of_a_provider_is_not_logged(
+    provider: IdentityProvider, clock: Clock, caplog
+):
+    provider.url = provider.url.replace("://", "://me:hunter2@")
+    provider.answer = (500, b"")
+    checked = tokens_of(provider, clock)
+    with pytest.raises(TokensUncheckable):
+        await checked.check(provider.token(tenant="acme"))
+    assert "no keys from the identity provider at http://***@" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
 async def test_a_provider_that_cannot_be_reached_is_no_fault_of_the_caller(clock: Clock):
     with IdentityProvider() as provider:
         checked = tokens_of(provider, clock)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from auditflow.errors import TokensUncheckable
+from auditflow.foreign import text_of, without_user_info
 from auditflow.ingest.auth.settings import JwtConfig
 
 REFRESH_SECONDS: Final = 300.0
@@ -85,10 +86,9 @@ class KeySet:
                 text = _entries(await asyncio.to_thread(_read, self._config))
                 keys = self._keys if text == self._text else _usable(text)
             except Exception as error:  # noqa: BLE001 - whatever a provider does, those that are known stay
-                where = self._config.jwks_url or self._config.jwks_file
-                _log.error(
-                    "no keys from the identity provider at %s: %s", where, error or type(error).__name__
-                )
+                where = without_user_info(str(self._config.jwks_url or self._config.jwks_file))
+                reason = text_of(error) or type(error).__name__
+                _log.error("no keys from the identity provider at %s: %s", where, reason)
                 return
             self._fetched = self._clock()
             if keys is not self._keys:

@@ -23,19 +23,27 @@ def _scope(name: str) -> str:
 
 
 def _https(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _HERE):
+    if not _is_safe(url):
         raise misfit(
             "expected an https:// address", "plain http is for loopback only: keys must not be forged"
         )
     return url
 
 
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _HERE)
+
+
 def _network(text: Any) -> Any:
     try:
         return ip_network(text)
-    except ValueError as error:
-        raise misfit(str(error), "expected an address or a network such as 10.0.0.0/8") from None
+    except ValueError:
+        hint = "write 192.0.2.1, or 10.0.0.0/8 with zeros behind the prefix"
+        raise misfit("expected an address or a network", hint) from None
 
 
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
