@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from math import inf
 
 import msgspec
 import pytest
 from pydantic import ValidationError
 
 from auditflow.config.model import TenantConfig
-from auditflow.event import Header, encode, same_content
+from auditflow.event import Header, WideNumber, decode, encode, same_content
 from auditflow.ingest.auth.principal import is_tenant
-from auditflow.ingest.decode import decode
+from auditflow.ingest.decode import decode as accepted
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 
@@ -52,6 +54,35 @@ def test_what_the_fast_encoder_refuses_is_written_all_the_same(event: dict[str, 
     assert b" " not in written
 
 
+WIDE = b'{"large":1e400,"small":[-1.5E+999],"digits":%s,"n":1.5}' % (b"1" * 5000)
+
+
+def test_numbers_that_no_float_holds_are_written_as_they_came():
+    event = decode(WIDE)
+    assert encode(event) == WIDE
+    assert encode(copy.deepcopy(event)) == WIDE
+    assert encode(event | {"big": 2**70}) == WIDE[:-1] + b',"big":%d}' % 2**70
+
+
+def test_numbers_that_no_float_holds_are_infinity_to_who_reckons_with_them():
+    event = decode(WIDE)
+    assert (event["large"], event["small"][0], event["digits"]) == (inf, -inf, inf)
+    assert isinstance(event["large"], WideNumber)
+    assert json.dumps(event["large"]) == "Infinity"
+    assert f"{event['large']}" == "1e400"
+
+
+def test_an_event_with_such_a_number_is_the_same_again():
+    assert same_content(WIDE, WIDE)
+    assert not same_content(WIDE, WIDE.replace(b"1e400", b"-1e400"))
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'{"a":1e400,}', b"\xff", b"[" * 10_000])
+def test_what_is_not_json_is_not_read(text: bytes):
+    with pytest.raises((ValueError, RecursionError)):
+        decode(text)
+
+
 def test_what_json_cannot_hold_is_a_type_error():
     with pytest.raises(TypeError):
         encode({"x": object()})
@@ -76,5 +107,7 @@ def test_a_tenant_is_never_a_path(tenant: str):
     assert not is_tenant(tenant)
     with pytest.raises(ValidationError):
         TenantConfig.model_validate({"tenantId": tenant})
-    decoded = decode([json.dumps(EVENT | {"tenantId": tenant}).encode()], Stamp(now_rfc3339(), "c"), Limits())
+    decoded = accepted(
+        [json.dumps(EVENT | {"tenantId": tenant}).encode()], Stamp(now_rfc3339(), "c"), Limits()
+    )
     assert "tenantId" in str(decoded.rejected[0].error)

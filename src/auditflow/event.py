@@ -7,7 +7,8 @@ stamped in front. `Header` decodes only what the contract constrains; everything
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Final
+from math import isfinite
+from typing import Annotated, Any, Final, Self
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -67,7 +68,6 @@ class _Names(msgspec.Struct, gc=False, rename="camel"):
 
 
 _names = msgspec.json.Decoder(_Names)
-_whole = msgspec.json.Decoder(float_hook=float)  # without it, 1e400 is an error
 
 
 def owner_and_id(stored: bytes) -> tuple[str, str]:
@@ -89,13 +89,75 @@ def same_content(stored: bytes, offered: bytes) -> bool:
 
 
 def _client_part(event: bytes) -> dict[str, Any]:
-    decoded: dict[str, Any] = _whole.decode(event)
+    decoded: dict[str, Any] = decode(event)
     return {key: value for key, value in decoded.items() if key not in {"timestamp", "correlationId"}}
 
 
-def encode(event: dict[str, Any]) -> bytes:
-    """Write an event as compact JSON on one line. Raises TypeError for what JSON cannot hold."""
+class WideNumber(float):
+    """A number that no float holds, such as 1e400: infinity to who reckons with it, and written as it came."""
+
+    text: str
+
+    def __new__(cls, text: str) -> Self:
+        """Make one of its JSON text."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    def __getnewargs__(self) -> tuple[str]:  # type: ignore[override] # so that copies keep the text
+        return (self.text,)
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def decode(event: bytes) -> Any:
+    """Read all of an event, for conditions, for people and for code that is not ours.
+
+    Raises ValueError or RecursionError for what is not JSON.
+    """
     try:
-        return msgspec.json.encode(event)
+        return msgspec.json.decode(event)
+    except msgspec.ValidationError:  # a number is out of range
+        return json.loads(event, parse_float=_real, parse_int=_integer)
+
+
+def _real(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else WideNumber(text)
+
+
+def _integer(text: str) -> float:
+    try:
+        return int(text)
+    except ValueError:  # Python reads no more than some thousand digits
+        return WideNumber(text)
+
+
+def encode(event: Any) -> bytes:
+    """Write an event, or a part of one, as compact JSON on one line. Raises TypeError for what JSON cannot hold."""
+    try:
+        return _encode(event)
     except (OverflowError, UnicodeEncodeError):  # integers over 64 bits, unpaired surrogates
-        return json.dumps(event, separators=(",", ":")).encode()
+        return _slowly(event).encode()
+
+
+def _as_written(value: object) -> msgspec.Raw:
+    if isinstance(value, WideNumber):
+        return msgspec.Raw(value.text)
+    raise TypeError(f"JSON cannot hold a {type(value).__name__}")
+
+
+_encode = msgspec.json.Encoder(enc_hook=_as_written).encode
+
+
+def _slowly(value: Any) -> str:
+    match value:
+        case dict():
+            members = (f"{json.dumps(str(name))}:{_slowly(member)}" for name, member in value.items())
+            return f"{{{','.join(members)}}}"
+        case list() | tuple():
+            return f"[{','.join(map(_slowly, value))}]"
+        case WideNumber():
+            return value.text
+    return json.dumps(value)

@@ -237,10 +237,12 @@ def test_redaction_is_explained_first_and_pipelines_see_what_is_left(auditflow: 
 
 
 def test_a_number_out_of_range_does_not_stop_the_explanation(auditflow: Run) -> None:
-    configured(condition={"rules": [{"field": "eventType", "operator": "exists"}]})
+    configured(condition={"rules": [{"field": "extra.n", "operator": "gt", "value": 5}]})
     Path("event.json").write_text(json.dumps(event(extra={"n": "N"})).replace('"N"', "1e400"))
     answer = auditflow("explain", "event.json")
     assert (answer.code, answer.err) == (0, "")
+    assert 'yes  extra.n gt "5"; found 1e400' in answer.out
+    assert '"found": 1e400,' in auditflow("explain", "event.json", "--format", "json").out
 
 
 def test_an_event_that_cannot_be_redacted_is_refused_as_publishing_would(auditflow: Run) -> None:

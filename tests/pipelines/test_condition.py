@@ -3,7 +3,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from auditflow.event import decode
 from auditflow.pipelines.condition import Condition, compile_condition
+from auditflow.pipelines.filter import compile_filter
 from auditflow.settings import Fault, faults
 
 EVENT = {
@@ -137,6 +139,34 @@ def test_order_is_numeric_only_when_both_sides_are_numbers() -> None:
     assert holds("f", "gt", "10", {"f": "9 lives"})
     assert holds("f", "gt", "10a", {"f": 9})
     assert not holds("f", "gt", "nan", {"f": "inf"})
+
+
+@pytest.mark.parametrize(
+    ("number", "operator", "value", "answer"),
+    [
+        ("1e400", "gt", 5, True),
+        ("1e400", "lt", 5, False),
+        ("-1e999", "lte", "-1.5", True),
+        ("1e400", "eq", "1e400", True),
+        ("1e400", "neq", 5, True),
+        ("1e400", "exists", None, True),
+        ("1e400", "gt", "a", False),
+        ("[1e400]", "contains", "1e400", True),
+        ("1" * 400, "gte", 5, True),
+        ("-" + "1" * 400, "gt", 5, False),
+        ("1" * 5000, "gt", 5, True),
+        ("1" * 25, "startsWith", "111", True),
+    ],
+)
+def test_a_number_that_no_float_holds_is_compared_all_the_same(
+    number: str, operator: str, value: Any, answer: bool
+) -> None:
+    event = b'{"x":{"n":%s}}' % number.encode()
+    assert holds("x.n", operator, value, decode(event)) is answer
+    rules = [{"field": "x.n", "operator": operator, "value": value}]
+    takes = compile_filter(Condition.model_validate({"rules": rules}))
+    assert takes is not None
+    assert takes(event) is answer
 
 
 def test_a_regular_expression_matches_the_whole_text_in_linear_time() -> None:

@@ -64,6 +64,12 @@ def test_what_json_cannot_hold_ends_the_event():
     assert len(decided.failed) == 1
 
 
+def test_numbers_that_no_float_holds_come_out_of_a_transformer_as_they_came():
+    event = b'{"n":1e400,"m":[-1e999],"marked":true}'
+    decided = Decide(transforms=[(lambda event, _: event | {"marked": True}, {})])([1], [event])
+    assert (decided.events, decided.failed) == ([event], [])
+
+
 def test_large_integers_and_unpaired_surrogates_of_a_transformer_are_kept():
     decided = Decide(transforms=[(lambda *_: {"big": 2**80, "half": "\ud800"}, {})])([1], EVENTS[:1])
     assert json.loads(decided.events[0]) == {"big": 2**80, "half": "\ud800"}

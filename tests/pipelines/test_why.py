@@ -50,3 +50,9 @@ def test_a_condition_comes_before_sampling():
 def test_what_passes_has_no_reason():
     assert why(LOGIN) is None
     assert why_filtered(EVENT, None, 1.0) is None
+
+
+def test_a_number_that_no_float_holds_has_its_reason() -> None:
+    condition = Condition.model_validate({"rules": [LARGE | {"operator": "lt"}]})
+    event = EVENT.replace(b'"n":3', b'"n":1e400')
+    assert why_filtered(event, condition, 1.0) == "condition.rules[0] does not hold: extra.n lt 5"

@@ -65,6 +65,11 @@ async def test_text_is_names_and_values_on_one_line(caplog):
     assert record.getMessage() == expected == as_text(json.dumps(event).encode())
 
 
+async def test_text_has_numbers_that_no_float_holds_as_they_came(caplog):
+    _, records = await logged(caplog, [b'{"n":1e400,"m":[-1e999]}'], format="text")
+    assert [record.getMessage() for record in records] == ["n=1e400 m=[-1e999]"]
+
+
 @pytest.mark.parametrize("event", [b"[1]", b"{", b"\xff"])
 async def test_text_needs_a_json_object(caplog, event):
     outcomes, _ = await logged(caplog, [event, b"{}"], format="text")

@@ -1,3 +1,4 @@
+import json
 import threading
 from typing import Any
 
@@ -39,6 +40,15 @@ async def test_an_exception_means_try_again_and_the_other_events_go_on() -> None
         (Verdict.RETRY, "SystemExit", "enough"),
         (Verdict.DELIVERED, "", ""),
     ]
+
+
+async def test_a_number_that_no_float_holds_does_not_keep_an_event_from_being_processed() -> None:
+    found: list[Any] = []
+    event = b'{"n":1e400}'
+    [outcome] = await ModuleSink("mine", lambda event, _: found.append(json.dumps(event)), {}).deliver(
+        [event]
+    )
+    assert (outcome.verdict, found) == (Verdict.DELIVERED, ['{"n": Infinity}'])
 
 
 async def test_a_batch_is_one_call_in_one_other_thread() -> None:

@@ -1,6 +1,5 @@
 """Works out what every pipeline makes of one event, with the code that does it in delivery."""
 
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,8 +13,9 @@ from auditflow.apps.work import decide_of
 from auditflow.cli._explain_cloudwatch import placed, placed_as_text
 from auditflow.config import Config, PipelineConfig
 from auditflow.errors import RedactionFailed, UnreadableEvents
+from auditflow.event import decode, encode
 from auditflow.foreign import printable
-from auditflow.ingest.decode import decode
+from auditflow.ingest.decode import decode as accept
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.redaction import compile_redaction
 from auditflow.ingest.stamp import Stamp, now_rfc3339
@@ -47,7 +47,7 @@ def read(source: Path) -> bytes:
 def explain(raw: bytes, config: Config, catalogue: Catalogue) -> Explained:
     """Explain an event. Raises InvalidRequest, which says what a publish call would answer."""
     limits = Limits(event_bytes=config.server.max_event_bytes)
-    decoded = decode([raw], Stamp(now_rfc3339(), str(uuid_utils.uuid7())), limits)
+    decoded = accept([raw], Stamp(now_rfc3339(), str(uuid_utils.uuid7())), limits)
     if decoded.rejected:
         raise decoded.rejected[0].error
     (event,), (event_id,) = decoded.batch.events, decoded.batch.ids
@@ -72,7 +72,7 @@ def _redacted(event: bytes, config: Config) -> tuple[bytes, list[Explained]]:
 
 
 def _pipeline(event: bytes, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
-    fields = json.loads(event)
+    fields = decode(event)
     condition = pipeline.condition or Condition()
     kept = keeps(pipeline.sample)(fields["eventId"])
     explained: Explained = {
@@ -175,7 +175,7 @@ def _rule_as_text(rule: Explained) -> str:
 
 
 def _value(value: Any) -> str:
-    return _cut(json.dumps(value, ensure_ascii=False))
+    return _cut(encode(value).decode())
 
 
 def _cut(text: str) -> str:

@@ -35,7 +35,15 @@ class Format(StrEnum):
 
 def show_json(data: Any) -> None:
     """Print data for programs."""
-    typer.echo(_unsafe_in_json(_escaped, json.dumps(data, indent=2, ensure_ascii=False)))
+    try:
+        text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    except ValueError:  # a number of an event that no float holds
+        import msgspec
+
+        from auditflow.event import encode
+
+        text = msgspec.json.format(encode(data), indent=2).decode()
+    typer.echo(_unsafe_in_json(_escaped, text))
 
 
 def show_table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

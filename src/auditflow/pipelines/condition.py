@@ -11,12 +11,13 @@ import operator as comparisons
 import re
 from collections.abc import Callable
 from itertools import chain
+from math import inf
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
 
 from auditflow.errors import did_you_mean
+from auditflow.event import encode
 from auditflow.settings import Settings, misfit
 from auditflow.view import follow
 
@@ -177,14 +178,21 @@ def _beyond(
     def holds(event: Event) -> bool:
         value = read(event)
         if type(value) is int or type(value) is float:
-            return compare(float(value), bound)
+            return compare(_as_float(value), bound)
         return value is not None and test(value if type(value) is str else _text(value))
 
     return holds
 
 
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
+
+
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return value if isinstance(value, str) else encode(value).decode()
 
 
 def _members(value: Any) -> tuple[str, ...] | None:

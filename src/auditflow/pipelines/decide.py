@@ -9,9 +9,7 @@ from itertools import compress
 from operator import not_
 from typing import Any, Final
 
-import msgspec
-
-from auditflow.event import encode
+from auditflow.event import decode, encode
 from auditflow.foreign import text_of
 from auditflow.pipelines.filter import Takes
 
@@ -87,7 +85,7 @@ class Decide:
             return []
         if not self.transforms:
             return [original]
-        return [encode(output) for output in self._transformed(msgspec.json.decode(original))]
+        return [encode(output) for output in self._transformed(decode(original))]
 
     def _transformed(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         events = [event]

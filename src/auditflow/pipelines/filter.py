@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
+from auditflow.event import decode as decode_whole
 from auditflow.pipelines.condition import Condition, compile_condition, parse_path, reader
 from auditflow.pipelines.sample import keeps
 from auditflow.view import REFUSED, View
@@ -31,8 +30,8 @@ def compile_filter(condition: Condition | None, sample: float = 1.0) -> Takes | 
     def takes(event: bytes) -> bool:
         try:
             fields = decode(event)
-        except REFUSED:  # a field on the way is no object, and only a whole look tells what that means
-            return holds_whole(msgspec.json.decode(event))
+        except REFUSED:  # only a whole look tells what it means that a field on the way is no object, or a number too large
+            return holds_whole(decode_whole(event))
         return holds(fields)
 
     return takes

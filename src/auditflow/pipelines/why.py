@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import msgspec
-
+from auditflow.event import decode
 from auditflow.pipelines.condition import Condition, Rule, compile_condition
 from auditflow.pipelines.sample import keeps
 
 
 def why_filtered(event: bytes, condition: Condition | None, sample: float) -> str | None:
     """Name the rule or the sampling that leaves the event out; None when neither does."""
-    fields = msgspec.json.decode(event)
+    fields = decode(event)
     if condition is not None and not compile_condition(condition)(fields):
         if condition.match == "any":
             return "none of the condition's rules holds"

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BeforeValidator, TypeAdapter
 
+from auditflow.event import decode
 from auditflow.foreign import in_own_thread, text_of
 from auditflow.settings import SHORTEST_SECRET, PropertyInfo, misfit
 from auditflow.sinks._base import BatchLimits, Outcome, Sink, Verdict
@@ -57,7 +58,7 @@ class ModuleSink(Sink[Any]):
                 Verdict.RETRY, code="CLOSED", reason="the sink was closed before this event's turn"
             )
         try:
-            result = self._process(msgspec.json.decode(event), dict(self.properties))
+            result = self._process(decode(event), dict(self.properties))
         except BaseException as error:  # noqa: BLE001 - plugin code may raise anything
             reason = self._without_secrets(text_of(error))
             return Outcome(Verdict.RETRY, code=type(error).__name__, reason=reason)

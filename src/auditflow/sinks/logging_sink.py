@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -10,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from pydantic import BeforeValidator
 
+from auditflow.event import decode, encode
 from auditflow.sinks._base import DELIVERED, Outcome, Properties, Sink, Verdict
 
 LOGGER: Final = "auditflow.sinks.logging_sink"
@@ -64,11 +64,11 @@ class LoggingSink(Sink[LoggingProperties]):
 
 def as_text(event: bytes) -> str:
     """Write an event's fields as `name=value` pairs, quoted as JSON where they hold more than plain characters."""
-    fields: dict[str, Any] = msgspec.json.decode(event, type=dict[str, Any])
+    fields = msgspec.convert(decode(event), dict[str, Any])
     return " ".join(f"{_plain(name)}={_plain(value)}" for name, value in fields.items())
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, str) and value.isprintable() and value and not set(value) & set(' ="'):
         return value
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return encode(value).decode()
