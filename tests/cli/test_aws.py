@@ -88,3 +88,51 @@ def test_without_a_pipeline_to_cloudwatch_nothing_is_needed(auditflow: Run) -> N
 def test_the_group_lists_its_commands(auditflow: Run) -> None:
     answer = auditflow("aws", "--help")
     assert "\n  policy " in answer.out
+
+
+def test_pipelines_of_tenants_need_policies_too(auditflow: Run) -> None:
+    Path("tenants").mkdir()
+    for tenant in ("acme", "globex"):
+        Path("tenants", f"{tenant}.yaml").write_text(f"""
+tenantId: {tenant}
+pipelines:
+  - name: own
+    sink:
+      name: aws_cloudwatch_sink
+      properties:
+        log-group: /{tenant}
+        role-arn: arn:aws:iam::222222222222:role/Theirs
+        external-id: ${{secretRef:external_id}}
+        access-key-id: ${{secretRef:key_id}}
+        secret-access-key: ${{secretRef:key}}
+""")
+    Path("auditflow.yaml").write_text(f"tenants: {{directory: tenants}}\n{CONFIGURATION}")
+    documents = json.loads(auditflow("aws", "policy", "--format", "json").out)["documents"]
+    theirs = [d for d in documents if d["pipelines"][0].startswith(("acme/", "globex/"))]
+    assert [(d["account"], d["kind"], d["pipelines"]) for d in theirs] == [
+        ("*", "permissions", ["acme/own"]),
+        ("*", "permissions", ["globex/own"]),
+        ("222222222222", "trust", ["acme/own", "globex/own"]),
+        ("222222222222", "permissions", ["acme/own", "globex/own"]),
+    ]
+    assert theirs[2]["content"]["Statement"][0]["Condition"] == {
+        "StringEquals": {
+            "sts:ExternalId": ["${secretRef:acme/external_id}", "${secretRef:globex/external_id}"]
+        }
+    }
+
+
+def test_what_only_secrets_tell_is_left_out_and_said(auditflow: Run) -> None:
+    Path("auditflow.yaml").write_text(
+        "pipelines:\n- {name: a, sink: {name: aws_cloudwatch_sink, properties: {log-group: /a, role-arn: '${secretRef:role}'}}}\n"
+    )
+    answer = auditflow("aws", "policy")
+    assert "no enabled pipeline" in answer.out
+    assert answer.err == "left out: a: secrets decide over more than credentials\n"
+
+
+def test_many_pipelines_are_not_all_named_in_a_title(auditflow: Run) -> None:
+    sink = {"name": "aws_cloudwatch_sink", "properties": {"log-group": "/a"}}
+    pipelines = [{"name": f"p{n}", "sink": sink} for n in range(40)]
+    Path("auditflow.yaml").write_text(json.dumps({"pipelines": pipelines}))
+    assert "(pipelines: p0, p1, p2, p3, p4 and 35 more)\n" in auditflow("aws", "policy").out

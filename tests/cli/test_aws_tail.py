@@ -9,7 +9,7 @@ import boto3
 import pytest
 
 from auditflow.cli import _aws_logs, _aws_tail
-from auditflow.cli._configuration import deliveries, load
+from auditflow.cli._configuration import load, readable
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
 pytestmark = pytest.mark.usefixtures("no_aws_configuration")
@@ -61,7 +61,7 @@ def configured(cloud: StrictCloudWatch, *groups: str) -> None:
 def following() -> Iterator[Callable[[int], list[str]]]:
     """Follow the configured pipelines; gives the next so many messages."""
     loaded, _ = load(Path("auditflow.yaml"), None)
-    with _aws_logs.sources(deliveries(loaded)) as sources:
+    with _aws_logs.sources(readable(loaded)) as sources:
         found = _aws_tail.tail(sources, time.time() - 3600, "", follow=True)
         yield lambda count: [each["message"] for each in islice(found, count)]
 
@@ -166,7 +166,7 @@ class TestFollowing:
     def test_the_records_remembered_are_those_that_may_come_again(self, put: Run) -> None:
         put("/a", "old", ago=600)
         loaded, _ = load(Path("auditflow.yaml"), None)
-        with _aws_logs.sources(deliveries(loaded)[:1]) as (source,):
+        with _aws_logs.sources(readable(loaded)[:1]) as (source,):
             group = _aws_tail.Group(source, "/a", 0)
             assert [each["message"] for each in group.new("")] == ["old", "one"]
             assert len(group.seen) == 1
@@ -186,7 +186,7 @@ def test_a_group_that_is_not_there_yet_is_waited_for(
 
     monkeypatch.setattr("time.sleep", create_at_the_third)
     loaded, _ = load(Path("auditflow.yaml"), None)
-    with _aws_logs.sources(deliveries(loaded)) as sources:
+    with _aws_logs.sources(readable(loaded)) as sources:
         found = _aws_tail.tail(sources, time.time() - 600, "", follow=True)
         assert next(found)["message"] == "here"
     assert capsys.readouterr().err.count("log group /later") == 1

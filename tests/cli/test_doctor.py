@@ -6,7 +6,7 @@ from typing import Any
 import boto3
 import pytest
 
-from auditflow.cli import _doctor
+from auditflow.cli import _doctor_cloudwatch
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
 pytestmark = pytest.mark.usefixtures("no_aws_configuration")
@@ -170,8 +170,8 @@ def test_a_name_made_of_event_fields_is_not_looked_for(doctor: Run, cloud: Stric
 def test_an_event_that_is_not_found_yet_is_no_failure(
     doctor: Run, cloud: StrictCloudWatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_doctor, "PATIENCE", 0.1)
-    monkeypatch.setattr(_doctor, "_search", lambda *_: False)
+    monkeypatch.setattr(_doctor_cloudwatch, "PATIENCE", 0.1)
+    monkeypatch.setattr(_doctor_cloudwatch, "_search", lambda *_: False)
     code, steps = doctor("--write")
     assert (code, steps["read back"][0]) == (0, "unknown")
 
@@ -188,7 +188,7 @@ def test_a_throttled_put_is_tried_again(doctor: Run, cloud: StrictCloudWatch) ->
 def test_what_passes_by_itself_fails_with_the_hint_that_status_shows(
     doctor: Run, cloud: StrictCloudWatch, monkeypatch: pytest.MonkeyPatch, fault: str, hint: str
 ) -> None:
-    monkeypatch.setattr(_doctor, "ATTEMPTS", 1)
+    monkeypatch.setattr(_doctor_cloudwatch, "ATTEMPTS", 1)
     cloud.fault(fault, operation="PutLogEvents")
     code, steps = doctor("--write")
     assert (code, steps["put"][0]) == (1, "failed")
@@ -208,3 +208,94 @@ def test_without_a_pipeline_to_cloudwatch_there_is_nothing_to_examine(auditflow:
     Path("auditflow.yaml").write_text("pipelines:\n- {name: log, sink: {name: logging_sink}}\n")
     answer = auditflow("doctor")
     assert (answer.code, "no enabled pipeline" in answer.out) == (0, True)
+
+
+def of_tenant(tenant: str, *sinks: dict[str, Any]) -> None:
+    Path("tenants").mkdir(exist_ok=True)
+    pipelines = [{"name": f"p{n}", "sink": sink} for n, sink in enumerate(sinks)]
+    Path("tenants", f"{tenant}.yaml").write_text(json.dumps({"tenantId": tenant, "pipelines": pipelines}))
+    Path("auditflow.yaml").write_text(
+        json.dumps({"tenants": {"directory": "tenants"}, "secrets": {"directory": "secrets"}})
+    )
+
+
+def hold(tenant: str, **secrets: str) -> None:
+    folder = Path("secrets", tenant)
+    folder.mkdir(parents=True, exist_ok=True)
+    for key, secret in secrets.items():
+        folder.joinpath(key).write_text(secret)
+
+
+def to_cloudwatch(cloud: StrictCloudWatch, **more: str) -> dict[str, Any]:
+    given = {"log-group": GROUP, "endpoint-url": cloud.url, "sts-endpoint-url": cloud.url} | more
+    return {"name": "aws_cloudwatch_sink", "properties": given}
+
+
+WITH_SECRETS = {"access-key-id": "AKIASOURCE", "secret-access-key": "${secretRef:aws_key}"}
+
+
+def test_a_tenants_pipeline_is_tried_with_the_tenants_secrets(
+    auditflow: Run, cloud: StrictCloudWatch
+) -> None:
+    known(cloud, allow("logs:*", resource="*"))
+    of_tenant("acme", to_cloudwatch(cloud, **WITH_SECRETS))
+    hold("acme", aws_key="very-secret")
+    answer = auditflow("doctor", "--write")
+    assert answer.code == 0, answer.out
+    [record] = cloud.events(GROUP, account="111111111111")
+    assert json.loads(record.message)["extra"]["pipeline"] == "acme/p0"
+    steps = "secrets ok, credentials ok, log group ok, put ok, read back ok"
+    assert answer.out == f"acme/p0, cloudwatch:us-east-1:{GROUP}:auditflow: {steps}\n", "well: one line"
+
+
+def test_a_secret_that_is_missing_is_named_whatever_the_sink(auditflow: Run, cloud: StrictCloudWatch) -> None:
+    hook = {"webhook-url": "https://a.example/${secretRef:path}", "secret": "${secretRef:hook_key}"}
+    of_tenant("acme", {"name": "webhook_sink", "properties": hook}, {"name": "logging_sink"})
+    hold("acme", path="x")
+    answer = auditflow("doctor", "--format", "json")
+    assert answer.code == 1
+    [found] = json.loads(answer.out)["pipelines"]
+    assert (found["name"], found["destination"]) == ("acme/p0", "webhook_sink")
+    [step] = found["steps"]
+    assert (step["name"], step["status"]) == ("secrets", "failed")
+    assert "'hook_key' of tenant 'acme' is missing" in step["said"]
+    assert "acme/hook_key" in step["hint"]
+    hold("acme", hook_key="k")
+    assert auditflow("doctor").code == 0
+
+
+def test_what_the_secrets_hold_is_not_told(auditflow: Run, cloud: StrictCloudWatch) -> None:
+    of_tenant("acme", to_cloudwatch(cloud, **WITH_SECRETS | {"log-stream": "to-${secretRef:aws_key}"}))
+    hold("acme", aws_key="very-secret")
+    known(cloud, secret="another")
+    answer = auditflow("doctor", "--format", "json")
+    assert answer.code == 1
+    assert "very-secret" not in answer.out + answer.err
+    hold("acme", aws_key="very:secret")
+    answer = auditflow("doctor")
+    assert "does not accept its properties: log-stream" in answer.out
+    assert "very:secret" not in answer.out + answer.err
+
+
+def test_what_tenants_share_is_tried_once_and_told_together(auditflow: Run, cloud: StrictCloudWatch) -> None:
+    properties = {"access-key-id": "AKIASOURCE", "secret-access-key": "wrong"}
+    known(cloud)
+    for n in range(7):
+        of_tenant(f"t{n}", to_cloudwatch(cloud, **properties), {"name": "logging_sink"})
+    answer = auditflow("doctor")
+    assert answer.code == 1
+    assert answer.out.startswith("t0/p0, t1/p0, t2/p0, t3/p0, t4/p0 and 2 more, cloudwatch:")
+    assert answer.out.count("failed ") == 1
+    assert len(cloud.requests) == 1
+
+
+def test_a_broken_file_of_a_tenant_fails_and_the_others_are_examined(
+    auditflow: Run, cloud: StrictCloudWatch
+) -> None:
+    of_tenant("acme", to_cloudwatch(cloud, **WITH_SECRETS))
+    hold("acme", aws_key="very-secret")
+    Path("tenants", "globex.yaml").write_text("tenantId: globex\npiplines: []\n")
+    answer = auditflow("doctor")
+    assert answer.code == 1
+    assert "left out: tenants/globex.yaml:2:1: piplines: unknown property" in answer.err
+    assert answer.out.startswith("acme/p0, ")

@@ -259,3 +259,73 @@ def test_secrets_are_not_shown(auditflow: Run) -> None:
     for shown in (text(auditflow, event()), json.dumps(explained(auditflow, event()))):
         assert "AKIAEXAMPLE" not in shown
         assert "very-secret" not in shown
+
+
+@pytest.fixture
+def tenants(no_aws_configuration: None) -> None:
+    """Two tenants, one of them disabled, beside a pipeline for everybody else's events."""
+    configured()
+    main = json.loads(Path("auditflow.yaml").read_text())
+    Path("auditflow.yaml").write_text(json.dumps(main | {"tenants": {"directory": "tenants"}}))
+    Path("tenants").mkdir()
+    keys = {"access-key-id": "AKIA", "secret-access-key": "${secretRef:key}"}
+    sink = {"name": "aws_cloudwatch_sink", "properties": CLOUDWATCH | keys}
+    acme = {
+        "tenantId": "acme",
+        "redaction": {"rules": [{"field": "extra.email", "action": "mask"}]},
+        "pipelines": [{"name": "own", "sink": sink}, {"name": "off", "enabled": False, "sink": sink}],
+    }
+    Path("tenants", "acme.yaml").write_text(json.dumps(acme))
+    Path("tenants", "globex.yaml").write_text(json.dumps({"tenantId": "globex", "enabled": False}))
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_tenants_event_is_explained_by_the_tenants_own_pipelines_and_redaction(auditflow: Run) -> None:
+    said = text(auditflow, event(tenantId="acme", extra={"email": "me@acme.example"}))
+    assert said.startswith(f"event {EVENT_ID} of tenant acme\n")
+    assert "\nacme/own: takes it\n" in said
+    assert "\nacme/off: disabled; if it were not, it takes it\n" in said
+    assert "log group /acme/acme, log stream web" in said, "although it refers to a secret"
+    assert "extra.email, mask: extra.email" in said
+    assert "me@acme.example" not in said
+    assert "\na: " not in said
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_event_without_a_tenant_goes_through_the_pipelines_at_the_top(auditflow: Run) -> None:
+    assert explained(auditflow, event())["name"] == "a"
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_event_can_be_explained_as_published_by_a_tenant(auditflow: Run) -> None:
+    Path("event.json").write_text(json.dumps(event(tenantId="globex")))
+    answer = auditflow("explain", "event.json", "--tenant", "acme", "--format", "json")
+    found = json.loads(answer.out)
+    assert (found["tenant"], [each["name"] for each in found["pipelines"]]) == (
+        "acme",
+        ["acme/own", "acme/off"],
+    )
+    assert '"tenantId":"acme"' in found["pipelines"][0]["messages"][0]["message"]
+    assert auditflow("explain", "event.json", "--tenant", "a/b").code == 2
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("tenant", "answer"), [("globex", "Tenant 'globex' is disabled"), ("nobody", "is not provisioned")]
+)
+def test_events_of_other_tenants_are_refused_as_publishing_would(
+    auditflow: Run, tenant: str, answer: str
+) -> None:
+    Path("event.json").write_text(json.dumps(event()))
+    refused = auditflow("explain", "event.json", "--tenant", tenant)
+    assert (refused.code, refused.out) == (1, "")
+    assert answer in refused.err
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_broken_file_of_another_tenant_is_told_and_stops_nothing(auditflow: Run) -> None:
+    Path("tenants", "other.yaml").write_text("tenantId: other\npiplines: []\n")
+    Path("event.json").write_text(json.dumps(event(tenantId="acme")))
+    answer = auditflow("explain", "event.json")
+    assert answer.code == 0
+    assert "left out: tenants/other.yaml:2:1: piplines: unknown property" in answer.err

@@ -1,11 +1,14 @@
 """What commands about the configuration have in common: reading it, and its way to CloudWatch Logs."""
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 if TYPE_CHECKING:
-    from auditflow.config import Config
+    from auditflow.config import Config, Running, SinkChoice, Tenants
     from auditflow.plugins import Catalogue
     from auditflow.sinks._aws_properties import AwsProperties
     from auditflow.sinks._cloudwatch_policy import Delivery
@@ -18,17 +21,87 @@ def load(file: Path, plugins: Path | None) -> tuple["Config", "Catalogue"]:
     return ConfigFile(file, plugins).load(None)
 
 
-def deliveries(config: "Config") -> list["Delivery"]:
-    """Give the deliveries to CloudWatch Logs of the enabled pipelines, those of fallbacks too."""
+def load_tenants(config: "Config", catalogue: "Catalogue") -> "Tenants | None":
+    """Read the tenants that the configuration speaks of, as `serve` does; None where it speaks of none."""
+    from auditflow import config as configuration
+    from auditflow.apps.tenants import terms
+
+    if config.tenants is None:
+        return None
+    return configuration.load_tenants(config.tenants.directory, terms(config, catalogue))
+
+
+def tell_problems(tenants: "Tenants | None") -> bool:
+    """Print, where errors go, what is wrong with files of tenants, whose pipelines are left out; tell whether anything is."""
+    problems = tenants.problems if tenants else ()
+    for problem in problems:
+        typer.echo(f"left out: {problem}", err=True)
+    return bool(problems)
+
+
+def sinks(pipelines: Iterable["Running"]) -> Iterator[tuple[str, "SinkChoice"]]:
+    """Give the sinks of the pipelines, those of fallbacks too, each with the name of its pipeline."""
+    for pipeline in pipelines:
+        for sink in (pipeline.config.sink, pipeline.config.sink.fallback):
+            if sink:
+                yield pipeline.name, sink
+
+
+def visible(sinks: Iterable[tuple[str, "SinkChoice"]]) -> Iterator[tuple[str, Any]]:
+    """Give their properties with references in place of secrets; those that do not show all they mean are told of."""
+    for pipeline, sink in sinks:
+        properties = shown(sink)
+        if properties is None:
+            typer.echo(f"left out: {pipeline}: secrets decide over more than credentials", err=True)
+        yield pipeline, _told_apart(properties, sink.properties)
+
+
+def _told_apart(properties: Any, given: Any) -> Any:
+    """Tell tenants' secrets apart that have the same key: whose access key and external id they are decides over policies."""
+    from pydantic import SecretStr
+
+    from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
+    from auditflow.sinks._secrets import SCHEME, Sealed
+
+    if not (isinstance(given, Sealed) and isinstance(properties, CloudWatchProperties)):
+        return properties
+    key, external_id = properties.access_key_id, properties.external_id
+    own = f"{SCHEME}{given.tenant}/"
+    update = {
+        "access_key_id": key and SecretStr(key.get_secret_value().replace(SCHEME, own)),
+        "external_id": external_id and external_id.replace(SCHEME, own),
+    }
+    return properties.model_copy(update=update)
+
+
+def shown(sink: "SinkChoice") -> Any:
+    """Give a sink's properties with references in place of secrets; None where a reference cannot stand for them."""
+    from auditflow.sinks._secrets import Sealed, references
+
+    ours = sink.properties
+    if not isinstance(ours, Sealed):
+        return ours
+    names = {str(place[0]).replace("-", "_") for place, _ in references(ours.given)}
+    return None if any(getattr(ours.shown, name, None) is None for name in names) else ours.shown
+
+
+def deliveries(sinks: Iterable[tuple[str, Any]]) -> list["Delivery"]:
+    """Give the deliveries to CloudWatch Logs among these properties, each with the name of its pipeline."""
     from auditflow.sinks._cloudwatch_policy import Delivery
     from auditflow.sinks._cloudwatch_properties import CloudWatchProperties
 
     return [
-        Delivery(pipeline.name, region_of(sink.properties), sink.properties)
-        for pipeline in config.pipelines
-        for sink in (pipeline.sink, pipeline.sink.fallback)
-        if pipeline.enabled and sink and isinstance(sink.properties, CloudWatchProperties)
+        Delivery(pipeline, region_of(properties), properties)
+        for pipeline, properties in sinks
+        if isinstance(properties, CloudWatchProperties)
     ]
+
+
+def readable(config: "Config") -> list["Delivery"]:
+    """Give the deliveries to CloudWatch Logs of the configuration itself, of those whose properties are in it."""
+    from auditflow.config import running
+
+    return deliveries((pipeline, sink.properties) for pipeline, sink in sinks(running(config, None)))
 
 
 def region_of(properties: "AwsProperties") -> str:

@@ -1,8 +1,8 @@
 """Works out what every pipeline makes of one event, with the code that does it in delivery."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,14 +10,16 @@ import typer
 import uuid_utils
 
 from auditflow.apps.work import decide_of
+from auditflow.cli._configuration import shown
 from auditflow.cli._explain_cloudwatch import placed, placed_as_text
-from auditflow.config import Config, PipelineConfig
+from auditflow.config import Config, PipelineConfig, Tenants
 from auditflow.errors import RedactionFailed, UnreadableEvents
-from auditflow.event import decode, encode
+from auditflow.event import PLATFORM_TENANT, decode, encode
 from auditflow.foreign import printable
+from auditflow.ingest.admission import Admission
 from auditflow.ingest.decode import decode as accept
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.redaction import compile_redaction
+from auditflow.ingest.redaction import RedactionConfig, compile_redaction
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.pipelines.condition import Condition, Rule, compile_condition, reader
 from auditflow.pipelines.sample import keeps
@@ -44,24 +46,52 @@ def read(source: Path) -> bytes:
     return event
 
 
-def explain(raw: bytes, config: Config, catalogue: Catalogue) -> Explained:
-    """Explain an event. Raises InvalidRequest, which says what a publish call would answer."""
-    limits = Limits(event_bytes=config.server.max_event_bytes)
-    decoded = accept([raw], Stamp(now_rfc3339(), str(uuid_utils.uuid7())), limits)
-    if decoded.rejected:
-        raise decoded.rejected[0].error
-    (event,), (event_id,) = decoded.batch.events, decoded.batch.ids
-    event, effects = _redacted(event, config)
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is configured."""
+
+    config: Config
+    catalogue: Catalogue
+    tenants: Tenants | None
+
+    def pipelines(self, tenant: str) -> list[tuple[str, PipelineConfig]]:
+        """Give the pipelines that get this tenant's events, disabled ones too, by the names that they have outside."""
+        own = self.tenants.get(tenant) if self.tenants else None
+        if own:
+            return [(f"{tenant}/{each.name}", each) for each in own.pipelines]
+        return [(each.name, each) for each in self.config.pipelines]
+
+    def redactions(self, tenant: str) -> list[RedactionConfig]:
+        """Give the rules for this tenant's events: everybody's, then its own."""
+        own = self.tenants.get(tenant) if self.tenants else None
+        return [self.config.redaction, *([own.redaction] if own else [])]
+
+
+def explain(raw: bytes, around: Surroundings, tenant: str | None) -> Explained:
+    """Explain an event; with `tenant`, as published by it.
+
+    Raises InvalidRequest or TenantRefused, which say what a publish call would answer.
+    """
+    limits = Limits(event_bytes=around.config.server.max_event_bytes)
+    decoded = accept([raw], Stamp(now_rfc3339(), str(uuid_utils.uuid7()), tenant), limits)
+    refused = Admission(around.tenants.by_id if around.tenants else None).admit(decoded.batch.tenants)
+    if rejected := decoded.without(refused).rejected:
+        raise rejected[0].error
+    (event,), (event_id,), (owner,) = decoded.batch.events, decoded.batch.ids, decoded.batch.tenants
+    event, effects = _redacted(event, around.redactions(owner))
     return {
         "eventId": event_id,
         "eventIdGiven": bool(decoded.batch.supplied),
+        "tenant": owner,
         "redaction": effects,
-        "pipelines": [_pipeline(event, pipeline, catalogue) for pipeline in config.pipelines],
+        "pipelines": [
+            _pipeline(event, name, pipeline, around.catalogue) for name, pipeline in around.pipelines(owner)
+        ],
     }
 
 
-def _redacted(event: bytes, config: Config) -> tuple[bytes, list[Explained]]:
-    redactor = compile_redaction(config.redaction)
+def _redacted(event: bytes, redactions: Iterable[RedactionConfig]) -> tuple[bytes, list[Explained]]:
+    redactor = compile_redaction(*redactions)
     if redactor is None:
         return event, []
     effects = [asdict(effect) for effect in redactor.explain(event)]
@@ -71,12 +101,12 @@ def _redacted(event: bytes, config: Config) -> tuple[bytes, list[Explained]]:
     return redacted, effects
 
 
-def _pipeline(event: bytes, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
+def _pipeline(event: bytes, name: str, pipeline: PipelineConfig, catalogue: Catalogue) -> Explained:
     fields = decode(event)
     condition = pipeline.condition or Condition()
     kept = keeps(pipeline.sample)(fields["eventId"])
     explained: Explained = {
-        "name": pipeline.name,
+        "name": name,
         "enabled": pipeline.enabled,
         "result": "no-match",
         "reason": "",
@@ -113,7 +143,7 @@ def _rule(rule: Rule, fields: dict[str, Any]) -> Explained:
 
 
 def _message(event: bytes, pipeline: PipelineConfig) -> Explained:
-    properties = pipeline.sink.properties
+    properties = shown(pipeline.sink)
     place = placed(event, properties) if isinstance(properties, CloudWatchProperties) else None
     return {"message": event.decode(), "bytes": len(event), "cloudwatch": place}
 
@@ -130,7 +160,8 @@ _RESULTS: Final = {
 def as_text(explained: Explained) -> str:
     """Write an explanation for people."""
     made = "" if explained["eventIdGiven"] else ", made for this run: sampling by it differs each time"
-    lines = [f"event {explained['eventId']}{made}"]
+    of = "" if explained["tenant"] == PLATFORM_TENANT else f" of tenant {explained['tenant']}"
+    lines = [f"event {explained['eventId']}{of}{made}"]
     lines += ["", "redaction, before anything is stored:"] if explained["redaction"] else []
     lines += [f"  {_effect_as_text(effect)}" for effect in explained["redaction"]]
     for pipeline in explained["pipelines"]:
@@ -138,7 +169,7 @@ def as_text(explained: Explained) -> str:
         lines += ["", f"{pipeline['name']}: {disabled}{_RESULTS[pipeline['result']]}"]
         lines += [f"  {line}" for line in _details(pipeline)]
     if not explained["pipelines"]:
-        lines.append("no pipelines are configured")
+        lines.append("no pipelines are configured for it")
     return "\n".join(lines)
 
 

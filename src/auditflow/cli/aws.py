@@ -63,14 +63,18 @@ def policy(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Print the smallest IAM policies that the configured pipelines need, per account."""
-    from auditflow.cli._configuration import deliveries, load
+    """Print the smallest IAM policies that the configured pipelines need, those of tenants too, per account."""
+    from auditflow.cli import _configuration as configuration
+    from auditflow.config import running
     from auditflow.sinks._cloudwatch_policy import documents
 
     if account and not (account.isdecimal() and len(account) == 12):  # noqa: PLR2004 - see the help
         raise typer.BadParameter("an AWS account has 12 digits", param_hint="--account")
-    loaded, _ = load(config, plugins)
-    written = documents(deliveries(loaded), account)
+    loaded, catalogue = configuration.load(config, plugins)
+    tenants = configuration.load_tenants(loaded, catalogue)
+    configuration.tell_problems(tenants)
+    sinks = configuration.sinks(running(loaded, tenants))
+    written = documents(configuration.deliveries(configuration.visible(sinks)), account)
     if format is Format.JSON:
         show_json({"documents": [asdict(document) for document in written]})
         return
@@ -103,14 +107,14 @@ def query(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Search the log groups of the configured pipelines with CloudWatch Logs Insights."""
     from auditflow.cli import _aws_logs, _aws_query
-    from auditflow.cli._configuration import deliveries, load
+    from auditflow.cli._configuration import load, readable
 
     question = _aws_query.question(asked)
     begin, end = moment(since, "--since"), moment(until, "--until")
     if begin >= end:
         raise typer.BadParameter("it is not before --until", param_hint="--since")
     loaded, _ = load(config, plugins)
-    those = _aws_logs.chosen(deliveries(loaded), pipeline)
+    those = _aws_logs.chosen(readable(loaded), pipeline)
     with _aws_logs.sources(those) as sources:
         found = _aws_query.ask(sources, question, begin, end, limit)
     if format is Format.JSON:
@@ -155,11 +159,11 @@ def tail(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Print what arrives in the log groups of the configured pipelines."""
     from auditflow.cli import _aws_logs, _aws_tail
-    from auditflow.cli._configuration import deliveries, load
+    from auditflow.cli._configuration import load, readable
 
     begin = moment(since, "--since")
     loaded, _ = load(config, plugins)
-    those = _aws_logs.chosen(deliveries(loaded), pipeline)
+    those = _aws_logs.chosen(readable(loaded), pipeline)
     if not those:
         typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink", err=True)
         return
@@ -170,14 +174,14 @@ def tail(  # noqa: PLR0913, PLR0917 - one parameter per option
 
 
 def _as_text(written: list["Document"], account: str) -> list[str]:
-    from auditflow.sinks._cloudwatch_policy import UNKNOWN_ACCOUNT
+    from auditflow.sinks._cloudwatch_policy import UNKNOWN_ACCOUNT, few
 
     lines = []
     for owner in dict.fromkeys(document.account for document in written):
         lines.append(f"# account {owner}" if owner != "*" else "# the account AuditFlow runs in")
         for document in written:
             if document.account == owner:
-                names = ", ".join(document.pipelines)
+                names = few(document.pipelines)
                 lines += ["", f"## {_TITLES[document.kind]} {document.belongs_to} (pipelines: {names})", ""]
                 lines.append(_content(document))
         lines.append("")

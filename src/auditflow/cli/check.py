@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from auditflow.cli._configuration import load_tenants
 from auditflow.cli._options import FormatOption, PluginsOption
 from auditflow.cli._output import Exit, Format, show_json
 from auditflow.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
-    from auditflow.config import Config, Tenants
     from auditflow.plugins import Catalogue
 
 
@@ -58,12 +58,13 @@ def run(
 
 def _check(file: Path, catalogue: "Catalogue | None") -> _Result:
     from auditflow.config import advise, load
+    from auditflow.plugins import discover
 
     try:
         config = load(file, os.environ, catalogue)
     except ConfigError as error:
         return _Result(file, problems=error.problems)
-    tenants = _tenants(config, catalogue)
+    tenants = load_tenants(config, catalogue or discover(config.plugins.directory))
     return _Result(
         file,
         len(config.pipelines),
@@ -71,17 +72,6 @@ def _check(file: Path, catalogue: "Catalogue | None") -> _Result:
         list(tenants.problems) if tenants else [],
         advise(config, file, os.environ),
     )
-
-
-def _tenants(config: "Config", catalogue: "Catalogue | None") -> "Tenants | None":
-    from auditflow.config import Terms, load_tenants
-    from auditflow.plugins import discover
-
-    if config.tenants is None:
-        return None
-    found = catalogue or discover(config.plugins.directory)
-    terms = Terms(os.environ, found, config.delivery, config.secrets)
-    return load_tenants(config.tenants.directory, terms)
 
 
 def _as_text(result: _Result) -> str:

@@ -1,6 +1,7 @@
-"""``auditflow doctor``: can every pipeline deliver to CloudWatch Logs, and if not, what mends it."""
+"""``auditflow doctor``: has every pipeline its secrets and a way to CloudWatch Logs, and if not, what mends it."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -21,17 +22,22 @@ def run(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Check every pipeline's way to CloudWatch Logs step by step, and say what mends it."""
+    """Check every pipeline's secrets and its way to CloudWatch Logs step by step, and say what mends it."""
+    from auditflow.apps.secrets import secret_source
+    from auditflow.cli import _configuration as configuration
     from auditflow.cli import _doctor
-    from auditflow.cli._configuration import deliveries, load
+    from auditflow.config import running
 
-    loaded, _ = load(config, plugins)
-    found = asyncio.run(_doctor.examine(deliveries(loaded), write=write))
+    loaded, catalogue = configuration.load(config, plugins)
+    tenants = configuration.load_tenants(loaded, catalogue)
+    doctor = _doctor.Doctor(catalogue, secret_source(loaded.secrets, os.environ), write)
+    found = asyncio.run(doctor.examine(configuration.sinks(running(loaded, tenants))))
+    well = not configuration.tell_problems(tenants) and _doctor.is_well(found)
     if format is Format.JSON:
-        show_json({"ok": _doctor.is_well(found), "pipelines": found})
+        show_json({"ok": well, "pipelines": found})
     elif found:
         typer.echo(_doctor.as_text(found))
     else:
-        typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink")
-    if not _doctor.is_well(found):
+        typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink, or refers to secrets")
+    if not well:
         raise typer.Exit(Exit.FAILED)

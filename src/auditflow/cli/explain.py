@@ -13,16 +13,31 @@ def run(
     event: Annotated[
         Path, typer.Argument(metavar="EVENT.json", help="File with one event; - is standard input.")
     ],
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AUDITFLOW_TENANT",
+            metavar="ID",
+            help="Explain it as published by this tenant.",
+            show_default="as the event says",
+        ),
+    ] = None,
     config: ConfigOption = Path("auditflow.yaml"),
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Show what every pipeline would make of an event and why, offline."""
+    """Show what every pipeline that gets the event would make of it and why, offline."""
+    from auditflow.cli import _configuration as configuration
     from auditflow.cli import _explain
-    from auditflow.cli._configuration import load
+    from auditflow.ingest.auth.principal import is_tenant
 
-    loaded, catalogue = load(config, plugins)
-    explained = _explain.explain(_explain.read(event), loaded, catalogue)
+    if tenant is not None and not is_tenant(tenant):
+        raise typer.BadParameter(f"{tenant!r} cannot be the id of a tenant", param_hint="--tenant")
+    loaded, catalogue = configuration.load(config, plugins)
+    tenants = configuration.load_tenants(loaded, catalogue)
+    configuration.tell_problems(tenants)
+    around = _explain.Surroundings(loaded, catalogue, tenants)
+    explained = _explain.explain(_explain.read(event), around, tenant)
     if format is Format.JSON:
         show_json(explained)
     else:

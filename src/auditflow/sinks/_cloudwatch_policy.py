@@ -19,6 +19,9 @@ SOURCE_ROLE: Final = "AuditFlowSourceRole"
 SERVICE_ACCOUNT: Final = "auditflow-sink"
 NAMESPACE: Final = "labs64io"
 
+FEW: Final = 5
+"""Pipelines that are named where there may be many."""
+
 _KEY_ACTIONS: Final = (
     "kms:Encrypt*",
     "kms:Decrypt*",
@@ -186,8 +189,14 @@ def _source(properties: CloudWatchProperties) -> tuple[str, str]:
 
 def _owner(deliveries: Sequence[Delivery], access_key: str, profile: str) -> str:
     if access_key:
-        return f"the owner of the access key of {', '.join(_names(deliveries))}"
+        return f"the owner of the access key of {few(_names(deliveries))}"
     return f"the identity of profile {profile}" if profile else "the delivery role"
+
+
+def few(names: Sequence[str]) -> str:
+    """Name the first of them, and say how many more there are."""
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    return ", ".join(names[:FEW]) + more
 
 
 def _names(deliveries: Iterable[Delivery]) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ class SecretSink(Sink[Any]):
             if self._current and time.monotonic() - self._looked_at < LOOK_SECONDS:
                 return self._current
             looked_at = time.monotonic()
-            secrets = await in_own_thread(self._secrets)
+            secrets = await in_own_thread(secrets_of, self.properties, self._source)
             self._hidden = {*secrets.values(), *(self._current.secrets.values() if self._current else ())}
             if self._current is None or self._current.secrets != secrets:
                 old, self._current = self._current, await self._opened(secrets)
@@ -129,19 +129,8 @@ class SecretSink(Sink[Any]):
             self._looked_at = looked_at
             return self._current
 
-    def _secrets(self) -> dict[str, str]:
-        sealed: Sealed = self.properties
-        return {key: self._source.get(sealed.tenant, key) for key in sealed.keys}
-
     async def _opened(self, secrets: Mapping[str, str]) -> _Filled:
-        sealed: Sealed = self.properties
-        try:
-            properties = self._parse(sealed.filled(secrets))
-        except ValidationError as error:
-            reason = "; ".join(_without_values(fault, self._hidden) for fault in faults(error))
-            keys = ", ".join(secrets)
-            raise SecretUnfit(sink=self._name, tenant=sealed.tenant, reason=reason, keys=keys) from None
-        sink = self._create(properties)
+        sink = self._create(unsealed(self._name, self.properties, secrets, self._parse))
         try:
             await sink.open()
         except BaseException:
@@ -166,6 +155,23 @@ class _Filled:
     secrets: Mapping[str, str]
     calls: int = 0
     """Deliveries under way."""
+
+
+def secrets_of(sealed: Sealed, source: SecretSource) -> dict[str, str]:
+    """Get the secrets that properties refer to, by key. Raises what `source` raises for one that is not to be had."""
+    return {key: source.get(sealed.tenant, key) for key in sealed.keys}
+
+
+def unsealed(
+    sink: str, sealed: Sealed, secrets: Mapping[str, str], parse: Callable[[Any], Checked]
+) -> Checked:
+    """Give a sink's properties with the secrets in place. Raises SecretUnfit."""
+    try:
+        return parse(sealed.filled(secrets))
+    except ValidationError as error:
+        reason = "; ".join(_without_values(fault, secrets.values()) for fault in faults(error))
+        keys = ", ".join(secrets)
+        raise SecretUnfit(sink=sink, tenant=sealed.tenant, reason=reason, keys=keys) from None
 
 
 def _without_values(fault: Fault, secrets: Collection[str]) -> str:
