@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -115,7 +116,7 @@ async def test_https_is_served_and_a_renewed_certificate_shown_without_a_restart
         assert await asyncio.to_thread(shown, port) == certificate.read_bytes()
         new_certificate.replace(certificate)  # the key comes later: until then they do not fit
         async with asyncio.timeout(10):
-            while "the old one stays" not in caplog.text:  # noqa: ASYNC110 - a line of the log is no event
+            while "the old ones stay" not in caplog.text:  # noqa: ASYNC110 - a line of the log is no event
                 await asyncio.sleep(0.02)
         assert await asyncio.to_thread(shown, port) != certificate.read_bytes()
         new_key.replace(key)
@@ -147,6 +148,35 @@ async def test_with_a_client_ca_nobody_connects_without_a_certificate(issue):
                 else:
                     with pytest.raises(httpx2.TransportError):
                         await ask.get(url)
+
+
+async def test_who_signs_client_certificates_may_change_without_a_restart(issue, monkeypatch):
+    monkeypatch.setattr(server_module, "CERTIFICATE_SECONDS", 0.02)
+    monkeypatch.setattr(watched, "LOOK_SECONDS", 0.0)
+    certificate, key = issue()
+    old, new = issue("old"), issue("new")
+    trusted = certificate.with_name("trusted.pem")
+    trusted.write_bytes(old[0].read_bytes())
+    tls = TlsConfig.model_validate({"certificate": certificate, "key": key, "client-ca": trusted})
+    async with serving(hello, tls) as port:
+        contexts = {}
+        for shows in (old, new):
+            contexts[shows] = ssl.create_default_context(cafile=certificate)
+            contexts[shows].load_cert_chain(*shows)
+
+        async def admitted(shows: tuple[Path, Path]) -> bool:
+            async with httpx2.AsyncClient(trust_env=False, verify=contexts[shows]) as ask:
+                try:
+                    return (await ask.get(f"https://127.0.0.1:{port}/")).status_code == 200
+                except httpx2.TransportError:
+                    return False
+
+        assert (await admitted(old), await admitted(new)) == (True, False)
+        new[0].replace(trusted)
+        async with asyncio.timeout(10):
+            while not await admitted(new):  # noqa: ASYNC110 - nor is a file
+                await asyncio.sleep(0.02)
+        assert not await admitted(old)
 
 
 async def test_old_versions_of_tls_are_refused(issue):

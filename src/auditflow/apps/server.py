@@ -13,7 +13,7 @@ from typing import Any, Final
 import uvicorn
 
 from auditflow.apps.connection import REQUEST_SECONDS, Connection, close_late
-from auditflow.config.tls import TlsConfig, renew, server_context
+from auditflow.config.tls import RenewableContext, TlsConfig
 from auditflow.errors import AddressInUse, AddressUnusable
 from auditflow.ingest.auth.watched import Watched
 
@@ -33,7 +33,7 @@ SECURITY_HEADERS: Final = [
 ]
 """On every answer: a page has what this server itself gives it, and nothing else."""
 CERTIFICATE_SECONDS: Final = 5.0
-"""How often the certificate's files are looked at."""
+"""How often the files of `server.tls` are looked at."""
 SWEEP_SECONDS: Final = 2.0
 """How often connections are looked through for clients that are late."""
 HTTPS_ONLY: Final = ("Strict-Transport-Security", "max-age=31536000")
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: Any, shutdown_seconds: float, tls: TlsConfig | None = None) -> None:
         self._tls = tls
-        self._context = context = server_context(tls) if tls else None
+        self._context = context = RenewableContext(tls) if tls else None
         super().__init__(
             uvicorn.Config(
                 app,
@@ -120,20 +120,21 @@ class Server(uvicorn.Server):
                 )
 
     async def _follow(self) -> None:
-        """Use the certificate that takes the place of ours, until cancelled."""
+        """Use the files of `server.tls` as they become, until cancelled."""
         if self._tls is None or self._context is None:
             return
-        files = Watched(self._tls.certificate, self._tls.key)
+        tls = self._tls
+        files = Watched(*(path for path in (tls.certificate, tls.key, tls.client_ca) if path))
         files.changed()
         while True:
             await asyncio.sleep(CERTIFICATE_SECONDS)
             if files.changed():
                 try:
-                    renew(self._context, self._tls)
+                    self._context.renew(tls)
                 except OSError as error:
-                    _log.error("the new certificate cannot be used, the old one stays: %s", error)
+                    _log.error("the new certificates cannot be used, the old ones stay: %s", error)
                 else:
-                    _log.info("the certificate was renewed")
+                    _log.info("the certificates were renewed")
 
     def stop(self) -> None:
         """Accept no more and end once the requests in flight are answered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from pydantic import ValidationInfo, model_validator
 
@@ -12,14 +12,14 @@ from auditflow.settings import LocatedPath, Settings, misfit
 
 
 class TlsConfig(Settings):
-    """Certificate and key of the server, in PEM. Renewed ones are used within seconds, without a restart."""
+    """Certificate and key of the server, in PEM. Changed files are used within seconds, without a restart."""
 
     certificate: LocatedPath
     """The certificate, followed by those between it and its root."""
     key: LocatedPath
     """Its private key, without a passphrase."""
     client_ca: LocatedPath | None = None
-    """Certificates of those who sign client certificates: then nobody without one can connect (mTLS). Read at the start."""
+    """Certificates of those who sign client certificates: then nobody without one can connect (mTLS)."""
 
     @model_validator(mode="after")
     def _sound(self, info: ValidationInfo) -> Self:
@@ -50,21 +50,31 @@ def server_context(tls: TlsConfig) -> ssl.SSLContext:
     """Give what a server needs to speak TLS 1.2 or later. Raises OSError, SSLError included."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, tls)
+    context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")  # never asks at the terminal
     if tls.client_ca:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(tls.client_ca)
     return context
 
 
-def renew(context: ssl.SSLContext, tls: TlsConfig) -> None:
-    """Use the certificate as it is now, for connections from now on. Raises OSError, and then the old one stays."""
-    server_context(tls)  # a context that was given a key which does not fit would be left without any
-    _load(context, tls)
+class RenewableContext(ssl.SSLContext):
+    """What a server needs, as the files were when they were last read: who is trusted cannot be taken out of a context."""
 
+    _current: ssl.SSLContext
 
-def _load(context: ssl.SSLContext, tls: TlsConfig) -> None:
-    context.load_cert_chain(tls.certificate, tls.key, password=lambda: "")  # never asks at the terminal
+    def __new__(cls, tls: TlsConfig) -> Self:
+        """Make one. Raises OSError, SSLError included."""
+        context = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        context.renew(tls)
+        return context
+
+    def renew(self, tls: TlsConfig) -> None:
+        """Use the files as they are now, for connections from now on. Raises OSError, and then all stays as it was."""
+        self._current = server_context(tls)
+
+    def wrap_bio(self, *arguments: Any, **more: Any) -> ssl.SSLObject:
+        """Begin a connection: what event loops call."""
+        return self._current.wrap_bio(*arguments, **more)
 
 
 def _rehearse(server: ssl.SSLContext, certificate: Path) -> None:
