@@ -42,7 +42,7 @@ async def in_own_thread(function: Callable[..., R_], *arguments: Any) -> R_:
 def text_of(error: BaseException) -> str:
     """Give what an exception says, as text that can be stored and sent; asterisks for user and password in URLs."""
     try:
-        return printable(without_user_info(str(error)))
+        return printable(without_user_info(str(error)[: 4 * LONGEST_TEXT]))  # more would only take time
     except Exception:  # noqa: BLE001 - even this may raise
         return "it cannot be printed"
 

@@ -10,8 +10,6 @@ import sys
 import time
 from typing import Any, Final, Literal
 
-from auditflow.foreign import without_user_info
-
 LEVELS = ("debug", "info", "warning", "error")
 AWS_DEBUG: Final = ("AWS_SDK_LOGGING", "BOTO_LOG_LEVEL")
 """Environment variables that, set to ``debug``, ask for a line per request to AWS whatever the level."""
@@ -49,6 +47,10 @@ class _Formatter(logging.Formatter):
     """Other people's exceptions quote URLs."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in the standard library
+        from auditflow.foreign import (
+            without_user_info,  # it takes asyncio along, which no command needs to start
+        )
+
         return without_user_info(super().formatException(ei))
 
 
