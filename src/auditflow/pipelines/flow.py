@@ -68,3 +68,4 @@ class Pipeline:
                 async for parcel in intake.parcels(outlet.limits):
                     await slots.acquire()
                     tasks.create_task(deliver(parcel))
+                    del parcel  # see Intake

@@ -43,14 +43,10 @@ class Intake:
         clock = asyncio.get_running_loop().time
         leaves_at = inf
         while not self._source.ended():
-            for portion in await self._portions(leaves_at):
-                if len(packer.parcel) and self._too_far(portion, packer.parcel):
-                    leaves_at = inf
-                    yield packer.take()
-                await self._near_enough(portion)
-                for full in await self._take_in(portion, packer):
-                    leaves_at = inf
-                    yield full
+            async for full in self._filled(await self._portions(leaves_at), packer):
+                leaves_at = inf
+                yield full
+                del full  # thousands may wait for events: none is to hold meanwhile what it has had
             if not len(packer.parcel):
                 continue
             leaves_at = min(leaves_at, clock() + limits.linger)
@@ -64,6 +60,15 @@ class Intake:
         while not self._record.writable() or self._record.held():
             await self._gate.wait(POLL_SECONDS)
         return portions
+
+    async def _filled(self, portions: list[Portion], packer: Packer) -> AsyncIterator[Parcel]:
+        """Take portions in; give the parcels that have to leave before one, or become full by it."""
+        for portion in portions:
+            if len(packer.parcel) and self._too_far(portion, packer.parcel):
+                yield packer.take()
+            await self._near_enough(portion)
+            for full in await self._take_in(portion, packer):
+                yield full
 
     async def _near_enough(self, portion: Portion) -> None:
         """Wait until there is room to remember what has not ended."""
