@@ -34,9 +34,9 @@ class Tried(Destination):
         self.gate = Gate()
 
     async def deliver(
-        self, events: Sequence[bytes], gate: Gate | None = None, patience: float = inf
+        self, events: Sequence[bytes], gate: Gate | None = None, patience: float = inf, attempts: float = inf
     ) -> list[Outcome]:
-        return await super().deliver(events, gate or self.gate, patience)
+        return await super().deliver(events, gate or self.gate, patience, attempts)
 
 
 @pytest.fixture
@@ -110,6 +110,20 @@ async def test_a_shorter_pause_does_not_take_back_a_longer_one(destination, sink
     assert await timed(destination.deliver([b"x"])) >= 0.1
 
 
+async def test_who_gives_up_after_a_few_attempts_does_not_wait_the_longer_the_more_others_have_failed(
+    destination, sink, monkeypatch
+):
+    monkeypatch.setattr(module.random, "uniform", lambda _, high: high)
+    sink.answer(RETRY, times=12)
+
+    async def fail() -> None:
+        for _ in range(12):
+            await destination.deliver([b"x"], attempts=3)
+
+    assert await timed(fail()) < 2  # 0.1 seconds, and 8 if the pauses went on growing
+    assert destination.failures == 12
+
+
 async def test_a_success_takes_back_the_pause(destination, sink):
     sink.gate.clear()
     sink.answer(Outcome(Verdict.RETRY, "Throttled", retry_after=3600))
@@ -127,7 +141,7 @@ async def test_who_waits_to_try_goes_on_when_a_call_from_before_gets_through(des
     sink.gate.clear()
     late = asyncio.create_task(destination.deliver([b"late"]))
     await sink.wait_until(lambda: len(sink.calls) == 1)
-    destination._learn([Outcome(Verdict.RETRY, "Throttled", retry_after=3600)], 1)
+    destination._learn([Outcome(Verdict.RETRY, "Throttled", retry_after=3600)], 1, inf)
     waiting = [asyncio.create_task(destination.deliver([b"x"])) for _ in range(3)]
     await asyncio.sleep(0.03)
     assert len(sink.calls) == 1

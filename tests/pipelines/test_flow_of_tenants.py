@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 
 import pytest
 
 from auditflow.pipelines import intake as intake_module
 from auditflow.pipelines import router as router_module
+from auditflow.pipelines.parcel import Parcel
+from auditflow.pipelines.portion import Portion
 from auditflow.sinks._base import Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -88,3 +91,14 @@ async def test_a_stretch_is_delivered_again_to_the_tenant_alone(world, sink):
         await world.until(lambda: not world.account().lanes)
     assert sink.delivered == own * 2
     assert world.account().accepted(31) == 20
+
+
+async def test_while_it_waits_for_more_it_holds_nothing_of_what_it_has_delivered(world, sink):
+    def held() -> int:
+        return sum(len(one.events) for one in gc.get_objects() if isinstance(one, (Parcel, Portion)))
+
+    before = held()
+    async with world.running(sink):
+        await world.publish(100, "a", "b")
+        await world.settled()
+        await world.until(lambda: held() == before)

@@ -108,9 +108,9 @@ class Courier:
     async def _round(self, parcel: Parcel) -> list[Outcome]:
         """Call the destination, and the fallback where it is time for it; give one outcome per event."""
         destination, fallback = self._outlet.destination, self._outlet.fallback
-        patience = fallback.after if fallback else inf
+        patience, most = fallback.after if fallback else inf, self._outlet.policy.max_attempts or inf
         try:
-            outcomes = await destination.deliver(parcel.load, self._outlet.gate, patience)
+            outcomes = await destination.deliver(parcel.load, self._outlet.gate, patience, most)
         except TimeoutError:
             outcomes = [destination.trouble or UNTRIED] * len(parcel)
         else:

@@ -45,17 +45,22 @@ class Destination:
         self._changed = asyncio.get_running_loop().create_future()
         self._failing_since = self._retry_at = 0.0
 
-    async def deliver(self, events: Sequence[bytes], gate: Gate, patience: float = inf) -> list[Outcome]:
+    async def deliver(
+        self, events: Sequence[bytes], gate: Gate, patience: float = inf, attempts: float = inf
+    ) -> list[Outcome]:
         """Deliver as soon as the destination may be tried; one outcome per event, whatever happens.
+
+        Who gives an event up after so many `attempts` is not made to wait longer than between these, however often
+        others have failed before: else the last of many events would be given up after hours.
 
         Raises Stopped when the gate is stopped before the call has begun, TimeoutError when the destination
         has failed for more than `patience` seconds and is not to be tried at this moment.
         """
         if not await self._turn(gate, patience):
-            return await self._call(events, gate)
+            return await self._call(events, gate, attempts)
         try:
             # a few are enough to see, and cost a busy machine little while they are refused
-            some = await self._call(events[:TRIAL_EVENTS], gate)
+            some = await self._call(events[:TRIAL_EVENTS], gate, attempts)
         finally:
             self._trying = False
             self._wake()
@@ -64,7 +69,7 @@ class Destination:
             return some
         if self.trouble is not None:
             return some + [replace(self.trouble, ambiguous=False)] * len(rest)
-        return some + await self._call(rest, gate)
+        return some + await self._call(rest, gate, attempts)
 
     def breaker(self) -> str:
         """Give `closed` while it works and calls go through freely, else `open`."""
@@ -101,7 +106,7 @@ class Destination:
         self._changed.set_result(None)
         self._changed = asyncio.get_running_loop().create_future()
 
-    async def _call(self, events: Sequence[bytes], gate: Gate) -> list[Outcome]:
+    async def _call(self, events: Sequence[bytes], gate: Gate, attempts: float) -> list[Outcome]:
         if gate.stopped:
             raise Stopped
         failures = self.failures + 1
@@ -117,7 +122,7 @@ class Destination:
         if len(outcomes) != len(events):
             reason = f"the sink gave {len(outcomes)} outcomes for {len(events)} events"
             outcomes = [Outcome(Verdict.RETRY, SINK_FAILED, reason, ambiguous=True)] * len(events)
-        self._learn(outcomes, failures)
+        self._learn(outcomes, failures, attempts)
         return outcomes
 
     async def _open(self) -> None:
@@ -126,7 +131,7 @@ class Destination:
                 await self.sink.open()
                 self._opened = True
 
-    def _learn(self, outcomes: Sequence[Outcome], failures: int) -> None:
+    def _learn(self, outcomes: Sequence[Outcome], failures: int, attempts: float) -> None:
         """Take note of a call; `failures` counts it on top of those known when it began.
 
         So calls that were under way together and fail together count as one.
@@ -138,7 +143,7 @@ class Destination:
             self._failing_since = time.monotonic()
         self.trouble = worst(outcomes)
         self.failures = max(self.failures, failures)
-        seconds = pause(self.failures, max(o.retry_after for o in outcomes))
+        seconds = pause(min(self.failures, attempts), max(o.retry_after for o in outcomes))
         self._retry_at = max(self._retry_at, time.monotonic() + seconds)
 
 
@@ -147,7 +152,7 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
     return next((each for each in outcomes if each.verdict is Verdict.BLOCKED), outcomes[0])
 
 
-def pause(attempt: int, at_least: float = 0.0) -> float:
+def pause(attempt: float, at_least: float = 0.0) -> float:
     """Give the seconds to wait after the n-th failure in a row: exponential with full jitter, to a cap."""
     ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt - 1, 20))
     return at_least + random.uniform(0, ceiling)  # noqa: S311 - jitter needs no secrecy
