@@ -16,7 +16,7 @@ DEEP = 5_000_000
 SHALLOW = 300_000
 TIMES = 2
 """So often the shallow one is drained."""
-BATCH = 10_000
+BATCH = 1_000
 CONNECTIONS = 4
 AT_DEPTH_SECONDS = 3.0
 RATE = 0.9

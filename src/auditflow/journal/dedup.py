@@ -17,7 +17,7 @@ FALSE_ALARMS: Final = 1e-6
 SLICES: Final = 4
 """Filters of a window leave memory in this many steps."""
 SMALLEST: Final = 250_000
-GROWTH: Final = 4
+GROWTH: Final = 2
 LARGEST: Final = 16_000_000
 RECENT: Final = 50_000
 """Ids of one generation kept exactly; two generations are kept."""
