@@ -102,3 +102,4 @@ async def test_while_it_waits_for_more_it_holds_nothing_of_what_it_has_delivered
         await world.publish(100, "a", "b")
         await world.settled()
         await world.until(lambda: held() == before)
+        assert len(sink.delivered) == 50

@@ -12,12 +12,12 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from auditflow.apps.health import trusting
 from auditflow.apps.lifecycle import EXIT_DAMAGED, GO, LISTENER, SUPERVISED, stop_requested
 from auditflow.errors import AuditFlowError
 
@@ -170,7 +170,7 @@ async def _answers(listener: socket.socket, *, tls: bool) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     try:
         async with asyncio.timeout(1.0):
-            reader, writer = await asyncio.open_connection(host, port, ssl=_unchecked() if tls else None)
+            reader, writer = await asyncio.open_connection(host, port, ssl=trusting() if tls else None)
             if tls:
                 writer.close()
                 return True  # it has shaken hands; with mTLS it would not hear more of us
@@ -180,14 +180,6 @@ async def _answers(listener: socket.socket, *, tls: bool) -> bool:
     except (OSError, TimeoutError):
         return False
     return b" 200 " in answer
-
-
-def _unchecked() -> ssl.SSLContext:
-    """Give what is needed to speak TLS with our own child, which has its own name in its certificate, not 127.0.0.1."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def _stop(
