@@ -17,9 +17,9 @@ from pydantic import BaseModel
 from auditflow import errors
 from auditflow.api import ingest_app
 from auditflow.api.ingest_app import Operating
-from auditflow.api.metrics import PipelineCollector
-from auditflow.api.status import Status
-from auditflow.api.where import Where
+from auditflow.api.operate.events import Where
+from auditflow.api.operate.metrics import PipelineCollector
+from auditflow.api.operate.status import Status
 from auditflow.cli import COMMANDS, GROUPS, app
 from auditflow.config.model import (
     Config,
@@ -38,14 +38,15 @@ from auditflow.config.schema import schema
 from auditflow.config.tls import TlsConfig
 from auditflow.ingest.admission import Quota
 from auditflow.ingest.auth.settings import ApiKeysConfig, AuthConfig, GatewayConfig, JwtConfig, ScopesConfig
-from auditflow.ingest.redaction import RedactionConfig, RedactionRule
-from auditflow.journal.commands import Commands
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
-from auditflow.pipelines.condition import OPERATORS, Condition, Rule
-from auditflow.pipelines.policy import DeliveryPolicy
+from auditflow.ingest.redaction.config import RedactionConfig, RedactionRule
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger.commands import Commands
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.pipelines.decide.condition import OPERATORS, Condition, Rule
+from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.plugins import discover
+from auditflow.secrets.aws_secrets_manager import AwsSecretsManager
 from auditflow.settings import PropertyInfo, describe
-from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.telemetry import metrics
 
 DOCS: Final = Path(__file__).parent

@@ -12,10 +12,11 @@ SOURCE = Path(auditflow.__file__).parent
 TESTS = Path(__file__).parent
 
 LAYERS = (
-    {"errors", "event", "event_time", "foreign", "units", "view"},
-    {"client", "parts", "settings"},
+    {"errors", "plugin_call", "units"},
+    {"client", "event", "settings", "storage"},
     {"telemetry"},
     {"journal", "sinks", "transformers"},
+    {"ledger", "secrets"},
     {"ingest", "pipelines"},
     {"plugins"},
     {"config"},

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from auditflow.sinks.aws_cloudwatch_sink import CloudWatchProperties
+from auditflow.sinks.aws_cloudwatch_sink.sink import CloudWatchProperties
 
 TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "comparison.md"

@@ -1,3 +1,4 @@
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -42,9 +43,9 @@ def process(event_data, properties):
 def test_the_folder_is_the_catalogue_of_built_in_plugins() -> None:
     import auditflow.sinks
 
-    files = Path(auditflow.sinks.__path__[0]).glob("[!_]*.py")
+    modules = {module.name for module in pkgutil.iter_modules(auditflow.sinks.__path__)}
     catalogue = discover()
-    assert set(catalogue.sinks) == {file.stem for file in files}
+    assert set(catalogue.sinks) == {module for module in modules if not module.startswith("_")}
     assert catalogue.transformers["zero"].identity
     assert catalogue.broken == []
     assert {entry.origin for entry in catalogue.sinks.values()} == {BUILT_IN}

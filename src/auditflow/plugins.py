@@ -36,12 +36,12 @@ from auditflow.errors import (
     PluginNotFound,
     did_you_mean,
 )
+from auditflow.secrets.references import Sealed
+from auditflow.secrets.sink import SecretSink
+from auditflow.secrets.sources import EnvironmentSecrets, SecretSource
 from auditflow.settings import PropertyInfo, describe
 from auditflow.sinks._base import Properties, Sink
 from auditflow.sinks._module import ModuleSink, declared_properties, plain_properties, process_of
-from auditflow.sinks._secret_sink import SecretSink
-from auditflow.sinks._secret_sources import EnvironmentSecrets, SecretSource
-from auditflow.sinks._secrets import Sealed
 from auditflow.transformers._module import Transform, transform_of
 
 BUILT_IN: Final = "built-in"
@@ -302,9 +302,14 @@ def _sink_class(plugin: Any) -> type[Sink[Any]] | None:
     for candidate in candidates:
         if not inspect.isclass(candidate) or not issubclass(candidate, Sink) or inspect.isabstract(candidate):
             continue
-        if candidate is plugin or candidate.__module__ == plugin.__name__:
+        if candidate is plugin or _belongs(candidate.__module__, plugin.__name__):
             return candidate
     return None
+
+
+def _belongs(module: str, plugin: str) -> bool:
+    """Tell whether a class was made in the plugin: a file, or a package of files."""
+    return module == plugin or module.startswith(f"{plugin}.")
 
 
 def _last_line(error: BaseException) -> str:

@@ -9,14 +9,15 @@ import httpx2
 import pytest
 
 from auditflow.api.ingest_app import Operating
-from auditflow.api.status import Status
-from auditflow.api.where import Where
+from auditflow.api.operate.events import Where
+from auditflow.api.operate.status import Status
 from auditflow.apps.operator import Operator
-from auditflow.apps.own_audit import AuditedCommands
-from auditflow.ingest.own_audit import OwnAudit
-from auditflow.journal import Journal, Ledger
-from auditflow.journal.commands import Commands
+from auditflow.apps.operator_audit import AuditedCommands
+from auditflow.ingest.operator_audit import OwnAudit
+from auditflow.journal import Journal
 from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Ledger
+from auditflow.ledger.commands import Commands
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ from auditflow.ingest.auth import ANYONE, AuthConfig, Authenticator
 from auditflow.ingest.auth.keys import KeyFile
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger.memory import MemoryLedger
 from auditflow.plugins import discover
 
 EVENT = {"eventType": "auth.login", "sourceSystem": "web"}

@@ -6,7 +6,8 @@ from openapi_spec_validator import validate
 from auditflow.api import ingest_app
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import PATHS, Publish
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger.memory import MemoryLedger
 
 EVENT = {"eventType": "auth.login", "sourceSystem": "web"}
 

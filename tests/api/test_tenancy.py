@@ -14,8 +14,9 @@ from auditflow.ingest.auth import AuthConfig, Authenticator
 from auditflow.ingest.auth.keys import KeyFile
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.journal import Letter, Progress, Selection, Update
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Letter, Progress, Selection, Update
+from auditflow.ledger.memory import MemoryLedger
 
 SCOPES = [f"audit-event:{right}" for right in ("read", "operate", "write")]
 OURS, THEIRS = (f"0190a0b0-0000-7000-8000-00000000000{n}" for n in (1, 2))

@@ -11,9 +11,11 @@ import pytest
 from auditflow.apps import delivery as delivery_module
 from auditflow.apps.delivery import Delivery, _change
 from auditflow.config import PipelineConfig, Running
-from auditflow.journal import Batch, Replay, Selection
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
-from auditflow.pipelines.tail import Tail
+from auditflow.journal import Batch
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Replay, Selection
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.pipelines.read.tail import Tail
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry, discover
 from auditflow.sinks._base import Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink

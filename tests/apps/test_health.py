@@ -16,7 +16,7 @@ import pytest
 
 from auditflow.apps import health
 from auditflow.apps.health import answers
-from auditflow.apps.server import Server, bind
+from auditflow.apps.http.server import Server, bind
 from auditflow.config.tls import TlsConfig
 
 

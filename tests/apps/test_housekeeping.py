@@ -13,9 +13,9 @@ from auditflow.apps import housekeeping as module
 from auditflow.apps.housekeeping import DEAD_LETTERS_FULL, Housekeeping
 from auditflow.config import Config
 from auditflow.errors import JournalUnavailable
-from auditflow.journal import Letter, Progress, Update
-from auditflow.journal.memory import MemoryLedger
-from auditflow.journal.receipts import receipt
+from auditflow.ledger import Letter, Progress, Update
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.ledger.receipts import receipt
 
 HOUR = 3_600_000
 

@@ -8,8 +8,11 @@ from auditflow.apps import ingest
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.config import Config
 from auditflow.errors import JournalDamaged
-from auditflow.journal import Batch, Progress, Update, recovery
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.journal import Batch
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Progress, Update
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.storage import recovery
 
 PIPELINES = [
     {"name": name, "enabled": name != "off", "sink": {"name": "logging_sink"}} for name in ("a", "b", "off")

@@ -10,9 +10,11 @@ import pytest
 
 from auditflow.apps.operator import Operator
 from auditflow.errors import CommandRefused, ConfigError, Problem
-from auditflow.journal import Account, Batch, Letter, Progress, Selection, Update
-from auditflow.journal.commands import Commands
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.journal import Batch
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Account, Letter, Progress, Selection, Update
+from auditflow.ledger.commands import Commands
+from auditflow.ledger.memory import MemoryLedger
 
 ALL = asdict(Selection())
 

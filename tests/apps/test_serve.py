@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from auditflow.apps import data_directory
-from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.configuration.active import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.http.server import bind
 from auditflow.apps.lifecycle import EXIT_DAMAGED
 from auditflow.apps.serve import Start, _bound, _run, serve
-from auditflow.apps.server import bind
 from auditflow.config import Config
 from auditflow.errors import AddressInUse, DataDirectoryInUse, JournalDamaged, OpenToAnyone, PluginNotFound
 from auditflow.plugins import discover

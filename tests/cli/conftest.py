@@ -12,17 +12,18 @@ import pytest
 from auditflow import config as configuration
 from auditflow.api import ingest_app
 from auditflow.api.ingest_app import Operating
-from auditflow.api.status import Status
-from auditflow.api.where import Where
+from auditflow.api.operate.events import Where
+from auditflow.api.operate.status import Status
+from auditflow.apps.http.server import Server, bind
 from auditflow.apps.operator import Operator
-from auditflow.apps.own_audit import AuditedCommands
-from auditflow.apps.server import Server, bind
+from auditflow.apps.operator_audit import AuditedCommands
 from auditflow.cli import main
 from auditflow.config import PipelineConfig
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.own_audit import OwnAudit
+from auditflow.ingest.operator_audit import OwnAudit
 from auditflow.ingest.publish import Publish
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger.memory import MemoryLedger
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
 

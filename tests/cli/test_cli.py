@@ -1,9 +1,9 @@
 import inspect
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from textwrap import dedent
 from typing import Any, get_args
 
@@ -22,8 +22,8 @@ FUNCTIONS = {command: import_module(f"auditflow.cli.{command}").run for command 
 
 
 def test_every_file_of_the_folder_is_a_command_or_a_group() -> None:
-    files = Path(auditflow.cli.__path__[0]).glob("[!_]*.py")
-    assert {file.stem.replace("_", "-") for file in files} == {*COMMANDS, *GROUPS}
+    modules = {module.name for module in pkgutil.iter_modules(auditflow.cli.__path__)} - {"_shared"}
+    assert {module.replace("_", "-") for module in modules} == {*COMMANDS, *GROUPS}
 
 
 @pytest.mark.parametrize("command", FUNCTIONS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from auditflow.journal import Letter, Progress, Update
+from auditflow.ledger import Letter, Progress, Update
 
 Run = Callable[..., Any]
 ID = "019a0000-0000-7000-8000-000000000001"

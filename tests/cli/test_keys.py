@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.ingest.auth.keys import Keys
-from auditflow.ingest.own_audit import OwnAudit
+from auditflow.ingest.operator_audit import OwnAudit
 
 
 def test_a_key_is_printed_once_and_opens_the_door(auditflow, tmp_path: Path):

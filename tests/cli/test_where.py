@@ -11,12 +11,15 @@ import pytest
 from fastapi import FastAPI
 
 from auditflow import config as configuration
-from auditflow.api import problems, where
-from auditflow.apps.server import Server, bind
+from auditflow.api import problems
+from auditflow.api.operate import events as where
+from auditflow.apps.http.server import Server, bind
 from auditflow.config import PipelineConfig
-from auditflow.journal import Batch, Letter, Progress, Update
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
-from auditflow.journal.receipts import receipt
+from auditflow.journal import Batch
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Letter, Progress, Update
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.ledger.receipts import receipt
 
 STEERING = "\x1b[2J\x07\u009b"
 
@@ -119,7 +122,11 @@ def test_it_comes_as_json_and_of_the_tenant_asked_for(auditflow, running):
 
 @pytest.mark.parametrize(
     ("event_id", "reason"),
-    [(str(uuid.uuid4()), "is known"), ("../status", "Not Found"), ("x", "expected a UUID")],
+    [
+        ("5c0e9b0e-3f6b-4c1e-8a55-0d8f7a8f1f10", "is known"),
+        ("../status", "Not Found"),
+        ("x", "expected a UUID"),
+    ],
 )
 def test_an_id_that_is_not_known_or_none_at_all_is_told(auditflow, running, event_id, reason):
     answer = auditflow("where", event_id, "--url", running.url)

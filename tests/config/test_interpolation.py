@@ -1,7 +1,7 @@
 import pytest
 
 from auditflow.config.interpolation import expand
-from auditflow.sinks._secrets import SecretText
+from auditflow.secrets.references import SecretText
 
 ENVIRON = {"NAME": "value", "EMPTY": "", "LOOKS": "${NAME}"}
 

@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from auditflow.pipelines.condition import OPERATORS
+from auditflow.pipelines.decide.condition import OPERATORS
 from auditflow.testing.identity_provider import IdentityProvider
 
 from .conftest import Serve, wait_for

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from auditflow.pipelines.condition import OPERATORS, Condition, compile_condition
+from auditflow.pipelines.decide.condition import OPERATORS, Condition, compile_condition
 
 from . import grammar
 

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from auditflow.errors import RedactionFailed
-from auditflow.ingest._detectors import DETECTORS
-from auditflow.ingest._redaction_paths import Every, Step, parse_path
-from auditflow.ingest.redaction import RedactionConfig, RedactionRule, compile_redaction
+from auditflow.ingest.redaction.config import RedactionConfig, RedactionRule, compile_redaction
+from auditflow.ingest.redaction.detectors import DETECTORS
+from auditflow.ingest.redaction.paths import Every, Step, parse_path
 
 from . import grammar
 from .grammar import Members, Number

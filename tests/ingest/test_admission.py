@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from auditflow.errors import TenantDisabled, TenantNotProvisioned, TenantRateLimited
-from auditflow.event import PLATFORM_TENANT
+from auditflow.event.model import PLATFORM_TENANT
 from auditflow.ingest.admission import Admission, Quota
 
 

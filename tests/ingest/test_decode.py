@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow.event import PLATFORM_TENANT
+from auditflow.event.model import PLATFORM_TENANT
 from auditflow.ingest import decode as decoding
 from auditflow.ingest.decode import Decoded, decode
 from auditflow.ingest.limits import Limits

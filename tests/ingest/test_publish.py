@@ -20,7 +20,7 @@ from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal import Journal
 from auditflow.journal.memory import MemoryJournal
-from auditflow.journal.sqlite import SqliteJournal
+from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.telemetry import metrics
 
 EVENT = {"eventType": "auth.login", "sourceSystem": "web"}

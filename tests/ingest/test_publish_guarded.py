@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from auditflow.errors import RedactionFailed
-from auditflow.ingest._redactor import Redactor
 from auditflow.ingest.admission import Quota
-from auditflow.ingest.aside import MOST_AT_ONCE
 from auditflow.ingest.auth import Principal
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.ingest.redaction import RedactionConfig
+from auditflow.ingest.redaction.config import RedactionConfig
+from auditflow.ingest.redaction.offload import MOST_AT_ONCE
+from auditflow.ingest.redaction.redactor import Redactor
 from auditflow.journal.memory import MemoryJournal
 
 EVENT = {"eventType": "auth.login", "sourceSystem": "web"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from auditflow.journal.sqlite import SqliteJournal
-from auditflow.testing.journal_contract import DAY, PLENTY, batch, new_ids
+from auditflow.journal.sqlite.writer import SqliteJournal
+from auditflow.testing.contracts.journal import DAY, PLENTY, batch, new_ids
 
 Opener = Callable[..., SqliteJournal]
 

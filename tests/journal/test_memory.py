@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
-from auditflow.testing.journal_contract import JournalContract
-from auditflow.testing.ledger_contract import LedgerContract
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.testing.contracts.journal import JournalContract
+from auditflow.testing.contracts.ledger import LedgerContract
 
 
 class TestMemoryJournal(JournalContract):

@@ -10,25 +10,27 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uuid_utils
 
-from auditflow.journal import Account, Batch
-from auditflow.journal.census import Census
-from auditflow.journal.memory import MemoryJournal, MemoryLedger
-from auditflow.pipelines import destination as destination_module
-from auditflow.pipelines.again import Again
-from auditflow.pipelines.backfill import Backfill
-from auditflow.pipelines.courier import Outlet
-from auditflow.pipelines.decide import Decide
-from auditflow.pipelines.destination import Destination
-from auditflow.pipelines.fallback import Fallback
-from auditflow.pipelines.flow import Pipeline
-from auditflow.pipelines.gate import Gate
-from auditflow.pipelines.pace import Pace
-from auditflow.pipelines.policy import DeliveryPolicy
-from auditflow.pipelines.record import Record
-from auditflow.pipelines.recorder import Recorder
-from auditflow.pipelines.replays import Replays
-from auditflow.pipelines.router import Router
-from auditflow.pipelines.tail import Tail
+from auditflow.journal import Batch
+from auditflow.journal.memory import MemoryJournal
+from auditflow.ledger import Account
+from auditflow.ledger.memory import MemoryLedger
+from auditflow.ledger.tenant_counts import Census
+from auditflow.pipelines.decide.decision import Decide
+from auditflow.pipelines.deliver import destination as destination_module
+from auditflow.pipelines.deliver.destination import Destination
+from auditflow.pipelines.deliver.dispatcher import Outlet
+from auditflow.pipelines.deliver.fallback import Fallback
+from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.policy import DeliveryPolicy
+from auditflow.pipelines.deliver.rate_limiter import Pace
+from auditflow.pipelines.pipeline import Pipeline
+from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.read.tenant_feeds import Router
+from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.recorder import Recorder
+from auditflow.pipelines.redeliver.backfill import Backfill
+from auditflow.pipelines.redeliver.dead_letter_replay import Replays
+from auditflow.pipelines.redeliver.journal_replay import Again
 from auditflow.testing.recording_sink import RecordingSink
 
 

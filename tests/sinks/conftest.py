@@ -1,9 +1,7 @@
 """Keeps the machine's own AWS configuration out of the tests, and gives them a CloudWatch and a web server."""
 
 import os
-import threading
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 
 import pytest
@@ -60,65 +58,3 @@ def tls_cloud(tmp_path):
     )
     with StrictCloudWatch(tls_cert=tmp_path / "cert.pem", tls_key=tmp_path / "key.pem") as server:
         yield server
-
-
-class Receiver(ThreadingHTTPServer):
-    """Keeps what it gets; `answer` decides by the body what to say: (status, headers)."""
-
-    daemon_threads = True
-
-    def __init__(self):
-        self.requests = []
-        self.answer = lambda body: (200, {})
-        self.at_once = self.most_at_once = 0
-        self.lock = threading.Lock()
-        super().__init__(("127.0.0.1", 0), Handler)
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/hook?token=url-secret"
-
-    @property
-    def bodies(self):
-        return [body for _, _, body in self.requests]
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def handle_one(self):
-        server = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        with server.lock:
-            server.requests.append((self.command, dict(self.headers), body))
-            server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
-        try:
-            status, headers = server.answer(body)
-        finally:
-            with server.lock:
-                server.at_once -= 1
-        if status == 0:
-            self.close_connection = True
-            return
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_POST = do_GET = handle_one  # noqa: N815 - the names that http.server looks for
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def receiver():
-    server = Receiver()
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()

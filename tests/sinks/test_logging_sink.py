@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from auditflow.sinks._base import Verdict
 from auditflow.sinks.logging_sink import LOGGER, LoggingProperties, LoggingSink, as_text
-from auditflow.testing.sink_contract import SinkContract
+from auditflow.testing.contracts.sink import SinkContract
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from auditflow.sinks._base import Verdict
 from auditflow.sinks.webhook_sink import WebhookProperties, WebhookSink
-from auditflow.testing.sink_contract import SinkContract
+from auditflow.testing.contracts.sink import SinkContract
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx2
 
-from auditflow.journal import Selection
-from auditflow.journal.ledger import SqliteLedger
-from auditflow.pipelines.sample import keeps
+from auditflow.ledger import Selection
+from auditflow.ledger.sqlite.ledger import SqliteLedger
+from auditflow.pipelines.decide.sample import keeps
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
 from .machine import NAMES

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from auditflow.errors import AuditFlowError
-from auditflow.journal import LOST
+from auditflow.ledger import LOST
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
 from .checks import Account, Watcher, accounts, letters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditflow.event import PLATFORM_TENANT
+from auditflow.event.model import PLATFORM_TENANT
 
 
 def identity(pipeline: str) -> dict[str, str]:

@@ -11,29 +11,23 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from auditflow import __version__
-from auditflow.api import (
-    actuator,
-    dead_letters,
-    docs_page,
-    pipelines,
-    probes,
-    problems,
-    reload,
-    replay,
-    where,
-)
+from auditflow.api import probes, problems
 from auditflow.api.guard import App, Guard, operating_rights
-from auditflow.api.metrics import PipelineCollector
-from auditflow.api.openapi import complete
-from auditflow.api.publish_operation import OPERATION, SCHEMAS
-from auditflow.api.status import Status
+from auditflow.api.operate import actuator, dead_letters, pipelines, reload, replay
+from auditflow.api.operate import events as where
+from auditflow.api.operate.events import Where
+from auditflow.api.operate.metrics import PipelineCollector
+from auditflow.api.operate.status import Status
+from auditflow.api.reference import docs_page
+from auditflow.api.reference.openapi import complete
+from auditflow.api.reference.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.strict_body import StrictBody
 from auditflow.api.tenancy import Calling
-from auditflow.api.where import Where
 from auditflow.ingest.auth import Authenticator
 from auditflow.ingest.publish import PATHS, Publish
-from auditflow.journal import Journal, Ledger
-from auditflow.journal.commands import Commands
+from auditflow.journal import Journal
+from auditflow.ledger import Ledger
+from auditflow.ledger.commands import Commands
 from auditflow.telemetry import metrics
 
 

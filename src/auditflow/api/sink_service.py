@@ -17,20 +17,21 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from auditflow import __version__
-from auditflow.api import docs_page, probes, problems
+from auditflow.api import probes, problems
 from auditflow.api.guard import App, Guard, sink_service_rights
-from auditflow.api.openapi import ERRORS, complete
+from auditflow.api.reference import docs_page
+from auditflow.api.reference.openapi import ERRORS, complete
 from auditflow.api.strict_body import StrictBody
 from auditflow.errors import AuditFlowError, OutOfReach, PluginNotFound
-from auditflow.event import encode
-from auditflow.foreign import in_own_thread, text_of
+from auditflow.event.model import encode
 from auditflow.ingest.auth import Authenticator
 from auditflow.ingest.limits import Limits
-from auditflow.pipelines.decide import as_events
+from auditflow.pipelines.decide.decision import as_events
+from auditflow.plugin_call import in_own_thread, text_of
 from auditflow.plugins import Catalogue, SinkEntry
 from auditflow.settings import faults
 from auditflow.sinks._base import Outcome, Sink, Verdict
-from auditflow.sinks._reach import Reach
+from auditflow.sinks._egress_policy import Reach
 
 DELIVERY_SECONDS: Final = 60.0
 """A call that has no answer by then is answered with 504."""

@@ -14,9 +14,9 @@ from fastapi import FastAPI, Request
 from auditflow.api import problems
 from auditflow.errors import InvalidRequest, TooMuchArriving
 from auditflow.ingest.body import Arriving, ClientGone, Receive, read
-from auditflow.ingest.examine import has_lone_surrogate
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Send
+from auditflow.ingest.validate import has_lone_surrogate
 
 
 class StrictBody:

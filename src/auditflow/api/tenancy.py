@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 
 from auditflow.api.identity import identity
-from auditflow.event import PLATFORM_TENANT
+from auditflow.event.model import PLATFORM_TENANT
 from auditflow.ingest.auth import ANYONE, Principal
 
 

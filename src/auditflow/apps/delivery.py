@@ -10,30 +10,31 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from auditflow.api.sink_service import OpenSinks, SinkService, build
+from auditflow.apps.configuration.reload import Change, Reload
+from auditflow.apps.configuration.secrets import secret_source
+from auditflow.apps.configuration.tenants import tenant_folder, terms, watch
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.destinations import Destinations
 from auditflow.apps.housekeeping import Housekeeping
+from auditflow.apps.http.server import Server
 from auditflow.apps.lifecycle import pass_over_what_lasts, reload_requested, stop_requested
 from auditflow.apps.operator import Operator
-from auditflow.apps.own_audit import AuditedCommands, authenticating, own_audit_of
-from auditflow.apps.reload import Change, Reload
-from auditflow.apps.secrets import secret_source
-from auditflow.apps.server import Server
-from auditflow.apps.tenants import tenant_folder, terms, watch
-from auditflow.apps.work import CHANGE_SECONDS, Stores, Work, ended, work_of
+from auditflow.apps.operator_audit import AuditedCommands, authenticating, own_audit_of
+from auditflow.apps.pipeline_runtime import CHANGE_SECONDS, Stores, Work, ended, work_of
 from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
-from auditflow.ingest.own_audit import ITSELF
-from auditflow.journal import Account, Journal, Ledger
-from auditflow.journal.ledger import SqliteLedger
-from auditflow.journal.sqlite import SqliteJournal
-from auditflow.pipelines.destination import Destination
-from auditflow.pipelines.recorder import Recorder
-from auditflow.pipelines.router import Router
-from auditflow.pipelines.tail import Tail
+from auditflow.ingest.operator_audit import ITSELF
+from auditflow.journal import Journal
+from auditflow.journal.sqlite.writer import SqliteJournal
+from auditflow.ledger import Account, Ledger
+from auditflow.ledger.sqlite.ledger import SqliteLedger
+from auditflow.pipelines.deliver.destination import Destination
+from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.read.tenant_feeds import Router
+from auditflow.pipelines.record.recorder import Recorder
 from auditflow.plugins import NO_SECRETS, Catalogue
+from auditflow.secrets.sources import SecretSource
 from auditflow.sinks._base import Outcome
-from auditflow.sinks._reach import LOOPBACK, Reach
-from auditflow.sinks._secret_sources import SecretSource
+from auditflow.sinks._egress_policy import LOOPBACK, Reach
 
 _log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from auditflow.config import SinkChoice
-from auditflow.pipelines.courier import Outlet
-from auditflow.pipelines.destination import Destination
+from auditflow.pipelines.deliver.destination import Destination
+from auditflow.pipelines.deliver.dispatcher import Outlet
 from auditflow.sinks._base import Sink
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from auditflow.config import Config
 from auditflow.errors import JournalUnavailable
-from auditflow.journal import Ledger, Selection
+from auditflow.ledger import Ledger, Selection
 from auditflow.sinks._base import Outcome, Verdict
 
 LOOK_SECONDS: Final = 2.0

@@ -10,24 +10,26 @@ import time
 from typing import Final
 
 from auditflow.api import ingest_app
-from auditflow.api.status import Status
-from auditflow.api.where import Where
+from auditflow.api.operate.events import Where
+from auditflow.api.operate.status import Status
+from auditflow.apps.configuration.active import IN_FORCE, ConfigFile, Following, InForce
+from auditflow.apps.configuration.tenants import provision, shown, tenant_folder
 from auditflow.apps.data_directory import DataDirectory
-from auditflow.apps.in_force import IN_FORCE, ConfigFile, Following, InForce
+from auditflow.apps.http.server import Server
 from auditflow.apps.lifecycle import reload_requested, stop_requested
-from auditflow.apps.own_audit import authenticating, keep, places
-from auditflow.apps.server import Server
-from auditflow.apps.tenants import provision, shown, tenant_folder
+from auditflow.apps.operator_audit import authenticating, keep, places
 from auditflow.config import Config, Running, Tenants, running
 from auditflow.ingest.admission import Admission
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.ingest.redactions import Redactions
-from auditflow.journal import Journal, Ledger, recovery
-from auditflow.journal.commands import Commands
-from auditflow.journal.ledger import SqliteLedger
-from auditflow.journal.sqlite import SqliteJournal
+from auditflow.ingest.redaction.by_tenant import Redactions
+from auditflow.journal import Journal
+from auditflow.journal.sqlite.writer import SqliteJournal
+from auditflow.ledger import Ledger
+from auditflow.ledger.commands import Commands
+from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.plugins import discover
+from auditflow.storage import recovery
 
 EVICT_SECONDS: Final = 2.0
 FOLLOW_SECONDS: Final = 1.0

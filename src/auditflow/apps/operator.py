@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from auditflow.errors import CommandRefused, ConfigError
-from auditflow.journal import Account, Journal, Ledger, Replay, Selection
-from auditflow.journal.census import others
-from auditflow.journal.commands import Commands, Values, no_such_pipeline
+from auditflow.journal import Journal
+from auditflow.ledger import Account, Ledger, Replay, Selection
+from auditflow.ledger.commands import Commands, Values, no_such_pipeline
+from auditflow.ledger.tenant_counts import others
 
 LOOK_SECONDS: Final = 0.1
 

@@ -13,8 +13,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
+from auditflow.apps.configuration.active import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.configuration.reload import Reload
 from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
-from auditflow.apps.in_force import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.http.server import adopt, bind
 from auditflow.apps.lifecycle import (
     EXIT_DAMAGED,
     LISTENER,
@@ -23,12 +25,10 @@ from auditflow.apps.lifecycle import (
     leave_nothing_behind,
     may_begin,
 )
-from auditflow.apps.reload import Reload
-from auditflow.apps.server import adopt, bind
 from auditflow.apps.supervisor import KILL_SECONDS, Role, supervise
 from auditflow.config import Config
 from auditflow.errors import AuditFlowError, JournalDamaged, JournalUnavailable, OpenToAnyone
-from auditflow.journal.commands import Commands
+from auditflow.ledger.commands import Commands
 from auditflow.plugins import Catalogue
 
 RoleName = Literal["all", "ingest", "delivery"]

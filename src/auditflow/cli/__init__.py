@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import typer
 
 from auditflow import __version__
-from auditflow.cli._access import ACCESS
-from auditflow.cli._output import Exit, show_error
+from auditflow.cli._shared.access import ACCESS
+from auditflow.cli._shared.output import Exit, show_error
 from auditflow.errors import AuditFlowError
 from auditflow.telemetry import logs
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditflow.cli._configuration import load_tenants
-from auditflow.cli._options import FormatOption, PluginsOption
-from auditflow.cli._output import Exit, Format, show_json
+from auditflow.cli._shared.configuration import load_tenants
+from auditflow.cli._shared.options import FormatOption, PluginsOption
+from auditflow.cli._shared.output import Exit, Format, show_json
 from auditflow.errors import ConfigError, Problem
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from auditflow.cli._options import FormatOption, UrlOption
-from auditflow.cli._output import Exit, Format, safe, show_json, show_table
-from auditflow.cli._server import ask
-from auditflow.cli._times import instant
+from auditflow.cli._shared.options import FormatOption, UrlOption
+from auditflow.cli._shared.output import Exit, Format, safe, show_json, show_table
+from auditflow.cli._shared.server import ask
+from auditflow.cli._shared.times import instant
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Events that could not be delivered.")
 

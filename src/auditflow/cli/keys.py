@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from auditflow.cli._options import DataDirOption, FormatOption
-from auditflow.cli._output import Format, safe, show_json, show_table
+from auditflow.cli._shared.options import DataDirOption, FormatOption
+from auditflow.cli._shared.output import Format, safe, show_json, show_table
 
 if TYPE_CHECKING:
     from auditflow.ingest.auth.keys import Key, KeyFile
@@ -129,7 +129,7 @@ def _keys(data_dir: Path | None, file: Path | None) -> "KeyFile":
 
 def _note(keys: "KeyFile", what: str, key: "Key") -> None:
     """Leave an event of own audit beside the file, where the server finds it."""
-    from auditflow.ingest.own_audit import OwnAudit
+    from auditflow.ingest.operator_audit import OwnAudit
 
     shown = _shown(key)
     facts = {"keyId": key.id, "keyName": key.name, "keyTenant": key.tenant}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditflow.cli._access import ACCESS
-from auditflow.cli._options import UrlOption
-from auditflow.cli._output import Exit
+from auditflow.cli._shared.access import ACCESS
+from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.output import Exit
 
 if TYPE_CHECKING:
     from auditflow.client import Report

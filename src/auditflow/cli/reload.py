@@ -2,13 +2,13 @@
 
 import typer
 
-from auditflow.cli._options import UrlOption
-from auditflow.cli._output import safe
+from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.output import safe
 
 
 def run(url: UrlOption = "http://127.0.0.1:8080") -> None:
     """Put the configuration file in force as it is now. AuditFlow does so by itself when the file changes."""
-    from auditflow.cli._server import ask
+    from auditflow.cli._shared.server import ask
 
     changed = ask(url, "POST", "reload")["changed"]
     typer.echo(f"loaded again; changed: {safe(', '.join(changed)) or 'no pipeline'}")

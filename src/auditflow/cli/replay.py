@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._options import UrlOption
+from auditflow.cli._shared.options import UrlOption
 
 
 def run(
@@ -28,8 +28,8 @@ def run(
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
     """Deliver events of the journal once more, to a new or repaired pipeline; its condition counts."""
-    from auditflow.cli._server import ask
-    from auditflow.cli._times import instant
+    from auditflow.cli._shared.server import ask
+    from auditflow.cli._shared.times import instant
 
     order: dict[str, Any] = {"pipeline": pipeline, "since": instant(since, "--since"), "dryRun": dry_run}
     if until is not None:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from auditflow.cli._options import UrlOption
+from auditflow.cli._shared.options import UrlOption
 
 
 def run(
@@ -16,7 +16,7 @@ def run(
     """Let a paused pipeline go on."""
     from urllib.parse import quote
 
-    from auditflow.cli._server import ask
+    from auditflow.cli._shared.server import ask
 
     ask(url, "POST", f"pipelines/{quote(pipeline)}/resume")
     typer.echo(f"{pipeline} goes on")

@@ -1,7 +1,7 @@
 """``auditflow schema``: the JSON Schema of the configuration, for editors."""
 
-from auditflow.cli._options import PluginsOption
-from auditflow.cli._output import show_json
+from auditflow.cli._shared.options import PluginsOption
+from auditflow.cli._shared.output import show_json
 
 
 def run(plugins: PluginsOption = None) -> None:

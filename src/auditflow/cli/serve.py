@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from auditflow.cli._options import ConfigOption, DataDirOption, PluginsOption
+from auditflow.cli._shared.options import ConfigOption, DataDirOption, PluginsOption
 
 
 class RoleChoice(StrEnum):
@@ -73,7 +73,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run AuditFlow: publishing on port 8080, delivery, and the sink service on port 8082."""
-    from auditflow.apps.in_force import IN_FORCE, ConfigFile
+    from auditflow.apps.configuration.active import IN_FORCE, ConfigFile
     from auditflow.apps.serve import Start, serve
     from auditflow.telemetry import logs
 

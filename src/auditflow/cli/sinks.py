@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from auditflow.cli._options import FormatOption, PluginsOption
-from auditflow.cli._output import Format, show_json, show_table
+from auditflow.cli._shared.options import FormatOption, PluginsOption
+from auditflow.cli._shared.output import Format, show_json, show_table
 
 if TYPE_CHECKING:
     from auditflow.plugins import Catalogue, SinkEntry

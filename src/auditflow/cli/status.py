@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._options import FormatOption, UrlOption
-from auditflow.cli._output import Format, console, reference, show_json
+from auditflow.cli._shared.options import FormatOption, UrlOption
+from auditflow.cli._shared.output import Format, console, reference, show_json
 from auditflow.errors import ServerUnreachable
 
 
@@ -55,7 +55,7 @@ def _watch(url: str, status: dict[str, Any], interval: float) -> None:
 
 def fetch(url: str) -> dict[str, Any]:
     """Read the status of a running server. Raises ServerUnreachable."""
-    from auditflow.cli._server import ask
+    from auditflow.cli._shared.server import ask
 
     status = ask(url, "GET", "status")
     if "pipelines" not in status:

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._options import FormatOption, UrlOption
-from auditflow.cli._output import Format, reference, safe, show_json, show_table
+from auditflow.cli._shared.options import FormatOption, UrlOption
+from auditflow.cli._shared.output import Format, reference, safe, show_json, show_table
 
 
 def run(
@@ -23,7 +23,7 @@ def run(
     """Show where an event is: filtered, pending, delivered or dead-lettered, in every pipeline, and why."""
     from urllib.parse import quote
 
-    from auditflow.cli._server import ask
+    from auditflow.cli._shared.server import ask
 
     found = ask(url, "GET", f"events/{quote(event_id, safe='')}", params={"tenant": tenant} if tenant else {})
     if format is Format.JSON:

@@ -18,9 +18,9 @@ from auditflow.config.model import (
 )
 from auditflow.config.running import Running, running
 from auditflow.config.schema import schema
-from auditflow.config.tenant_copies import TenantCopies
-from auditflow.config.tenant_file import Terms
-from auditflow.config.tenants import TenantFolder, Tenants, load_tenants
+from auditflow.config.tenants.copies import TenantCopies
+from auditflow.config.tenants.file import Terms
+from auditflow.config.tenants.folder import TenantFolder, Tenants, load_tenants
 from auditflow.errors import ConfigError, Problem
 
 __all__ = [

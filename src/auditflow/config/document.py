@@ -18,7 +18,7 @@ import yaml
 
 from auditflow.config.interpolation import expand
 from auditflow.errors import Problem
-from auditflow.sinks._secrets import SecretText
+from auditflow.secrets.references import SecretText
 
 Where = tuple[int | str, ...]
 """Keys and indexes from the root of a document to a value."""

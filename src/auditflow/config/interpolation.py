@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auditflow.errors import did_you_mean
-from auditflow.sinks._secret_sources import VARIABLES
-from auditflow.sinks._secrets import SCHEME, SecretText, is_key
+from auditflow.secrets.references import SCHEME, SecretText, is_key
+from auditflow.secrets.sources import VARIABLES
 
 _TOKEN: Final = re.compile(r"\$(?:(?P<escaped>\$\{)|\{(?P<inside>[^}]*)(?P<end>\}?))")
 _INSIDE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{).)*))?", re.DOTALL)

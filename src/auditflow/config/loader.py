@@ -10,7 +10,7 @@ from auditflow.config.document import Document, Where, read
 from auditflow.config.model import Config, PipelineConfig, Surroundings
 from auditflow.config.validation import validated
 from auditflow.errors import ConfigError, Problem
-from auditflow.pipelines.policy import DeliveryPolicy
+from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, discover
 
 

@@ -15,17 +15,17 @@ from pydantic.json_schema import SkipJsonSchema
 
 from auditflow.config.tls import TlsConfig
 from auditflow.errors import AuditFlowError
-from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
+from auditflow.event.model import PLATFORM_TENANT, TENANT_PATTERN
 from auditflow.ingest.admission import Quota
 from auditflow.ingest.auth.settings import AuthConfig, Network
-from auditflow.ingest.redaction import RedactionConfig
-from auditflow.pipelines.condition import Condition
-from auditflow.pipelines.policy import DeliveryPolicy
+from auditflow.ingest.redaction.config import RedactionConfig
+from auditflow.pipelines.decide.condition import Condition
+from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry
+from auditflow.secrets.aws_secrets_manager import AwsSecretsManager
+from auditflow.secrets.references import Sealed, seal
 from auditflow.settings import LocatedPath, Settings, misfit
-from auditflow.sinks._aws_secrets import AwsSecretsManager
 from auditflow.sinks._base import Properties
-from auditflow.sinks._secrets import Sealed, seal
 from auditflow.units import ByteSize, Duration
 
 PIPELINE_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from auditflow.config.model import Config, PipelineConfig
-from auditflow.config.tenants import Tenants
-from auditflow.event import PLATFORM_TENANT
+from auditflow.config.tenants.folder import Tenants
+from auditflow.event.model import PLATFORM_TENANT
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Annotated, Protocol
 from pydantic import AliasChoices, Field
 
 from auditflow.errors import TenantDisabled, TenantNotProvisioned, TenantRateLimited, TenantRefused
-from auditflow.event import PLATFORM_TENANT
+from auditflow.event.model import PLATFORM_TENANT
 from auditflow.settings import Settings
 
 

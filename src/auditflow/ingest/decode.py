@@ -17,7 +17,7 @@ import uuid_utils
 from msgspec import UNSET, Meta, UnsetType
 
 from auditflow.errors import InvalidRequest, ReservedEvent, TenantRefused
-from auditflow.event import (
+from auditflow.event.model import (
     MAX_EXTRA_KEYS,
     NO_TENANT,
     OWN_SOURCE,
@@ -27,10 +27,10 @@ from auditflow.event import (
     Name,
     is_own,
 )
-from auditflow.event_time import epoch_ms, utc_times
-from auditflow.ingest.examine import examine, is_tenant
+from auditflow.event.time import epoch_ms, utc_times
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.stamp import Stamp, filled, stamped
+from auditflow.ingest.validate import examine, is_tenant
 from auditflow.journal import Batch
 
 _UUID_LENGTH: Final = 36

@@ -29,8 +29,8 @@ from auditflow.ingest.auth.principal import ANYONE, Principal
 from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
 from auditflow.ingest.decode import Decoded, decode
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.redaction import RedactionConfig
-from auditflow.ingest.redactions import Redacted, Redactions
+from auditflow.ingest.redaction.by_tenant import Redacted, Redactions
+from auditflow.ingest.redaction.config import RedactionConfig
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.journal import Appended, Batch, Journal
 from auditflow.telemetry import metrics

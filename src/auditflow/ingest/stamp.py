@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import UNSET, Raw
 
-from auditflow.event import Header
-from auditflow.event_time import epoch_ms
+from auditflow.event.model import Header
+from auditflow.event.time import epoch_ms
 
 _fields = msgspec.json.Decoder(dict[str, Raw])
 

@@ -1,23 +1,16 @@
-"""Journal and ledger in memory: for tests and trials. The same contract, except that nothing survives."""
+"""The journal in memory: for tests and trials. The same contract, except that nothing survives."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from threading import Lock
-
-import apsw
 
 from auditflow.errors import JournalFull, JournalUnavailable
-from auditflow.event import same_content
+from auditflow.event.model import same_content
 from auditflow.journal import Appended, Batch, Block, Journal
-from auditflow.journal.account_rows import SQL
-from auditflow.journal.block import cut, pack_ids, split_ids
-from auditflow.journal.database import run, transaction
-from auditflow.journal.group import CONFLICT, Group, Suspect
-from auditflow.journal.ledger import SqliteLedger
+from auditflow.journal.block_format import cut, pack_ids, split_ids
+from auditflow.journal.group_commit import CONFLICT, Group, Suspect
 from auditflow.units import readable_size
 
 
@@ -151,30 +144,6 @@ class MemoryJournal(Journal):
 
     def _evictable(self) -> bool:
         return bool(self._blocks) and self._blocks[0].end <= self._finished
-
-
-class MemoryLedger(SqliteLedger):
-    """The ledger as a database in memory."""
-
-    def __init__(self) -> None:  # not the file's: there is none
-        self._memory = apsw.Connection(":memory:")
-        self._lock = Lock()
-        self._clock = time.time
-        for statement in SQL.schema():
-            run(self._memory, statement)
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
-
-    @contextmanager
-    def _read(self) -> Iterator[apsw.Connection]:
-        with self._lock:
-            yield self._memory
-
-    @contextmanager
-    def _writing(self) -> Iterator[apsw.Connection]:
-        with self._lock, transaction(self._memory):
-            yield self._memory
 
 
 def _header(block: Block) -> Block:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from auditflow.settings import Settings
-from auditflow.sinks._reach import Reach
+from auditflow.sinks._egress_policy import Reach
 
 
 class Verdict(StrEnum):

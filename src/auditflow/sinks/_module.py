@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BeforeValidator, TypeAdapter
 
-from auditflow.event import decode
-from auditflow.foreign import in_own_thread, text_of
+from auditflow.event.model import decode
+from auditflow.plugin_call import in_own_thread, text_of
 from auditflow.settings import SHORTEST_SECRET, PropertyInfo, misfit
 from auditflow.sinks._base import BatchLimits, Outcome, Sink, Verdict
 

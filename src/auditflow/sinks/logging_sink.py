@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from pydantic import BeforeValidator
 
-from auditflow.event import decode, encode
+from auditflow.event.model import decode, encode
 from auditflow.sinks._base import DELIVERED, Outcome, Properties, Sink, Verdict
 
 LOGGER: Final = "auditflow.sinks.logging_sink"

@@ -47,9 +47,7 @@ class _Formatter(logging.Formatter):
     """Other people's exceptions quote URLs."""
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in the standard library
-        from auditflow.foreign import (
-            without_user_info,  # it takes asyncio along, which no command needs to start
-        )
+        from auditflow.plugin_call import without_user_info
 
         return without_user_info(super().formatException(ei))
 

@@ -1,6 +1,6 @@
 """Prometheus metrics of the ingest process, declared once.
 
-Per-pipeline figures are not counted a second time here: `auditflow.api.metrics` reads them from the ledger.
+Per-pipeline figures are not counted a second time here: `auditflow.api.operate.metrics` reads them from the ledger.
 """
 
 from __future__ import annotations

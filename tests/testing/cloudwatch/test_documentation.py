@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from auditflow.testing.cloudwatch import limits
 from auditflow.testing.cloudwatch.faults import KINDS
+from auditflow.testing.cloudwatch.logs import limits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "testing.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)

@@ -51,7 +51,9 @@ def test_a_gzip_body_is_read(post, stream, cloud, clock):
 
 
 @pytest.mark.parametrize(
-    ("encoding", "body"), [("gzip", b"{}"), ("gzip", gzip.compress(b"{}")[:-4]), ("br", b"{}")]
+    ("encoding", "body"),
+    [("gzip", b"{}"), ("gzip", gzip.compress(b"{}")[:-4]), ("br", b"{}")],
+    ids=["no gzip", "cut gzip", "brotli"],
 )
 def test_a_body_in_another_encoding_than_said_is_refused(encoding, body, post):
     assert post(body, Content_Encoding=encoding)[1]["__type"] == "SerializationException"

@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from auditflow.event import PLATFORM_TENANT
+from auditflow.event.model import PLATFORM_TENANT
 from auditflow.ingest.auth.principal import Principal, is_tenant, scopes_of
 from auditflow.ingest.auth.settings import GatewayConfig
 

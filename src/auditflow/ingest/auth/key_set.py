@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from auditflow.errors import TokensUncheckable
-from auditflow.foreign import text_of, without_user_info
 from auditflow.ingest.auth.settings import JwtConfig
+from auditflow.plugin_call import text_of, without_user_info
 
 REFRESH_SECONDS: Final = 300.0
 KEPT_SECONDS: Final = 24 * 3600.0

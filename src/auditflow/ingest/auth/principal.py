@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from auditflow.errors import Forbidden
-from auditflow.event import PLATFORM_TENANT, TENANT_PATTERN
+from auditflow.event.model import PLATFORM_TENANT, TENANT_PATTERN
 
 is_tenant: Final = re.compile(f"{TENANT_PATTERN}|^{PLATFORM_TENANT}$").fullmatch
 is_scope: Final = re.compile(r"[\x21\x23-\x5B\x5D-\x7E]+").fullmatch

@@ -6,8 +6,8 @@ Start it in the test process (`with StrictCloudWatch() as cloud: …`) or on its
 """
 
 from auditflow.testing.cloudwatch.faults import Fault
+from auditflow.testing.cloudwatch.logs.state import Record
 from auditflow.testing.cloudwatch.server import StrictCloudWatch
-from auditflow.testing.cloudwatch.state import Record
 from auditflow.testing.cloudwatch.traffic import Request
 
 __all__ = ["Fault", "Record", "Request", "StrictCloudWatch"]

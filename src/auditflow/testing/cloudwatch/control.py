@@ -17,8 +17,8 @@ from auditflow.testing.cloudwatch.faults import Fault
 from auditflow.testing.cloudwatch.protocol import Answer
 
 if TYPE_CHECKING:
-    from auditflow.testing.cloudwatch.identities import Signed
     from auditflow.testing.cloudwatch.server import StrictCloudWatch
+    from auditflow.testing.cloudwatch.sts.identities import Signed
 
 _Action = Callable[["StrictCloudWatch", Mapping[str, str], Any], Any]
 

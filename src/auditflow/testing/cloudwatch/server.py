@@ -12,11 +12,11 @@ from typing import Any, Self
 
 from auditflow.testing.cloudwatch import control
 from auditflow.testing.cloudwatch.faults import Fault
-from auditflow.testing.cloudwatch.identities import DEFAULT_ACCOUNT, Identity, Role, Signed
-from auditflow.testing.cloudwatch.policy import Policy, load, trust_document
+from auditflow.testing.cloudwatch.logs.state import Record
 from auditflow.testing.cloudwatch.protocol import Answer
 from auditflow.testing.cloudwatch.service import Service
-from auditflow.testing.cloudwatch.state import Record
+from auditflow.testing.cloudwatch.sts.identities import DEFAULT_ACCOUNT, Identity, Role, Signed
+from auditflow.testing.cloudwatch.sts.policy import Policy, load, trust_document
 from auditflow.testing.cloudwatch.traffic import Request
 from auditflow.testing.cloudwatch.wire import HttpServer
 

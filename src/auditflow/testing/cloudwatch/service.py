@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-from auditflow.testing.cloudwatch import logs, search
 from auditflow.testing.cloudwatch.faults import ERRORS, Fault, Faults
-from auditflow.testing.cloudwatch.identities import Identities, Identity, Signed, authorize, scope_of
+from auditflow.testing.cloudwatch.logs import search
+from auditflow.testing.cloudwatch.logs import service as logs
+from auditflow.testing.cloudwatch.logs.state import Given, Region
 from auditflow.testing.cloudwatch.protocol import Answer, ServiceError, failure, success
-from auditflow.testing.cloudwatch.state import Given, Region
-from auditflow.testing.cloudwatch.sts import UNSIGNED, Sts, simulate_principal_policy
+from auditflow.testing.cloudwatch.sts.identities import Identities, Identity, Signed, authorize, scope_of
+from auditflow.testing.cloudwatch.sts.service import UNSIGNED, Sts, simulate_principal_policy
 from auditflow.testing.cloudwatch.traffic import Request, Traffic
 
 _gunzip: Callable[[bytes], bytes]

@@ -13,8 +13,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Final, NoReturn
 
-from auditflow.testing.cloudwatch.identities import Signed
 from auditflow.testing.cloudwatch.protocol import Answer
+from auditflow.testing.cloudwatch.sts.identities import Signed
 
 _DRIPS: Final = 20
 _CLOSING_SECONDS: Final = 5.0

@@ -1,0 +1,1 @@
+"""Operating over HTTP: status, dead letters, pipelines, replay, reload, metrics."""

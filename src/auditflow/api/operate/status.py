@@ -1,0 +1,81 @@
+"""What `GET /api/v1/status` says: per pipeline, what became of the events it is accountable for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from auditflow.api.identity import identity
+from auditflow.journal import Journal
+from auditflow.ledger import Account, Ledger
+from auditflow.ledger.tenant_counts import Census
+
+
+class Status:
+    """Reads journal and ledger; knows nothing that they do not say, so it is right after any restart."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        ledger: Ledger,
+        clock: Callable[[], float],
+        tenants: Callable[[], dict[str, Any] | None] = lambda: None,
+    ) -> None:
+        """`tenants` gives their `count` and the `problems` of their files; None without tenants."""
+        self._journal = journal
+        self._ledger = ledger
+        self._clock = clock
+        self.tenants = tenants
+        self._census = Census(journal)
+
+    def pipelines(self, tenant: str | None = None) -> list[dict[str, Any]]:
+        """Give every active pipeline, or one tenant's, with its counts and condition, by tenant and name.
+
+        The ledger is read before the journal's head: what is appended in between counts as accepted and
+        pending, so `accepted = delivered + filtered + deadLettered + pending` at every moment.
+        """
+        accounts = [account for account in self._ledger.accounts() if account.active]
+        head = self._journal.head()
+        others = self._census.others(accounts, head)
+        return [
+            self._pipeline(account, head, others.get(account.pipeline, 0))
+            for account in sorted(accounts, key=lambda account: account.pipeline)
+            if tenant is None or tenant == identity(account.pipeline)["tenant"]
+        ]
+
+    def journal(self) -> dict[str, Any]:
+        """Give the journal's extent: sequence numbers, bytes, and the damage it has met."""
+        return {
+            "head": self._journal.head(),
+            "oldest": self._journal.oldest(),
+            "bytes": self._journal.size(),
+            "incidents": self._journal.incidents() + self._ledger.incidents(),
+        }
+
+    def _pipeline(self, account: Account, head: int, others: int) -> dict[str, Any]:
+        condition = msgspec.json.decode(account.condition)
+        pending = account.pending(head, others)
+        return {
+            **identity(account.pipeline),
+            "state": "paused" if account.paused else condition.get("state", "active"),
+            "since": condition.get("since"),
+            "breaker": condition.get("breaker", "closed"),
+            "accepted": account.accepted(head, others),
+            "delivered": account.delivered,
+            "filtered": account.filtered,
+            "deadLettered": account.dead_lettered,
+            "pending": pending,
+            "replaying": account.replaying + sum(lane.pending for lane in account.lanes),
+            "backfilling": account.owed,
+            "oldestPendingAgeSeconds": self._age(account.oldest_open()) if pending else 0,
+            "attempts": account.attempts,
+            "possibleDuplicates": account.duplicates,
+            "lastError": condition.get("lastError"),
+            "warning": condition.get("warning") or None,
+        }
+
+    def _age(self, sequence: int) -> float:
+        appended_at = self._journal.appended_at(sequence)
+        return max(0.0, round(self._clock() - appended_at / 1000, 3)) if appended_at else 0

@@ -1,0 +1,141 @@
+"""Puts a changed configuration in force without a restart: whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from auditflow.apps.configuration.active import ConfigFile, InForce
+from auditflow.config import Config
+from auditflow.config.document import read
+from auditflow.errors import AuditFlowError, ConfigError, JournalDamaged, JournalUnavailable, Problem
+from auditflow.plugin_call import text_of
+from auditflow.plugins import Catalogue
+
+LOOK_SECONDS: Final = 1.0
+"""How often the file is looked at; a change counts when it has stood still for so long."""
+
+FIXED: Final = ("server", "auth", "journal", "plugins", "tenants", "secrets")
+"""Sections that only a restart puts in force."""
+
+NOT_NOW: Final = "cannot change while AuditFlow runs", "restart AuditFlow, or take this change back"
+
+_log = logging.getLogger(__name__)
+
+Change = Callable[[Config, Catalogue], Awaitable[list[str]]]
+"""Goes on with what these say; gives the names of the pipelines that have changed, or raises and changes nothing."""
+
+
+class Reload:
+    """Looks after one file, which had this text and meant this configuration at the start."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what is in force, and how it changes
+        self,
+        file: ConfigFile,
+        in_force: InForce,
+        text: bytes,
+        config: Config,
+        catalogue: Catalogue,
+        change: Change,
+    ) -> None:
+        self._file = file
+        self._in_force = in_force
+        self._text = text
+        self.config = config
+        """What the file said when it was last put in force."""
+        self.on_change: Callable[..., None] | None = None
+        """Called when files have changed: with the type of what that is, its `outcome`, and what has `changed` or the `reason` why not."""
+        self._catalogue = catalogue
+        self._change = change
+        self._busy = asyncio.Lock()
+        self._seen = self._stamp() if file.read() == text else None
+
+    async def watch(self, wanted: asyncio.Event) -> None:
+        """Reload when the file has changed, or when somebody wants it, until cancelled."""
+        before = self._stamp()
+        while True:
+            stamp = self._stamp()
+            if wanted.is_set() or (stamp != self._seen and stamp == before):
+                wanted.clear()
+                await self._logged()
+            before = stamp
+            try:
+                await asyncio.wait_for(wanted.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def reload(self) -> list[str]:
+        """Put the file as it is now in force; give the names of the pipelines that have changed by it.
+
+        Raises ConfigError with whatever keeps it from being put in force; then the old one stays so. Raises
+        JournalDamaged.
+        """
+        async with self._busy:
+            self._seen = self._stamp()
+            try:
+                return await self._reload()
+            except JournalDamaged:
+                raise
+            except Exception as error:
+                problems = error.problems if isinstance(error, ConfigError) else [self._problem(error)]
+                with suppress(JournalUnavailable):  # who asked is told all the same
+                    self._in_force.refuse(problems)
+                raise ConfigError(problems=problems) from error
+
+    async def refresh(self) -> None:
+        """Put in force what has changed beside the file. Raises JournalDamaged."""
+        async with self._busy:
+            try:
+                changed = await self._change(self.config, self._catalogue)
+            except JournalDamaged:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it is, all goes on as it was
+                _log.exception("the tenants' pipelines stay as they were")
+            else:
+                _log.info("the tenants were loaded again; changed: %s", ", ".join(changed) or "nothing")
+                if self.on_change:
+                    self.on_change("tenants.reloaded", outcome="success", changed=changed)
+
+    def _problem(self, error: Exception) -> Problem:
+        if isinstance(error, AuditFlowError):
+            return Problem(str(self._file.path), 1, 1, "", str(error), error.hint)
+        return Problem(str(self._file.path), 1, 1, "", f"{type(error).__name__}: {text_of(error)}")
+
+    async def _reload(self) -> list[str]:
+        text = self._file.read()
+        loaded, catalogue = await asyncio.to_thread(self._file.load, text)
+        if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
+            document = read(self._file.path, os.environ, text)
+            raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
+        self._in_force.keep(text or b"")
+        try:
+            changed = await self._change(loaded, catalogue)
+        except BaseException:
+            self._in_force.keep(self._text)
+            raise
+        self._text = text or b""
+        self.config, self._catalogue = loaded, catalogue
+        return changed
+
+    async def _logged(self) -> None:
+        try:
+            changed = await self.reload()
+        except ConfigError as error:
+            _log.error("the configuration stays as it was: %s", error.explained())
+            told: dict[str, Any] = {"outcome": "refused", "reason": str(error)}
+        else:
+            _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")
+            told = {"outcome": "success", "changed": changed}
+        if self.on_change:
+            self.on_change("configuration.reloaded", **told)
+
+    def _stamp(self) -> tuple[int, int, int] | None:
+        try:
+            status = self._file.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size, status.st_ino

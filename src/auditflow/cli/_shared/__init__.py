@@ -1,0 +1,1 @@
+"""What commands share: options, output, access to a server, reading the configuration."""

@@ -1,0 +1,38 @@
+"""Options that several commands share: flag, environment variable and help text, written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditflow.cli._shared.output import Format
+
+ConfigOption = Annotated[Path, typer.Option(envvar="AUDITFLOW_CONFIG", help="Configuration file.")]
+
+PluginsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--plugins",
+        envvar="AUDITFLOW_PLUGINS",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Folder with your own plugins in sinks/ and transformers/.",
+    ),
+]
+
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="AUDITFLOW_DATA_DIR", help="Where accepted events are kept.", show_default="auditflow-data"
+    ),
+]
+
+FormatOption = Annotated[
+    Format,
+    typer.Option("--format", envvar="AUDITFLOW_FORMAT", help="Print for people or for programs."),
+]
+
+UrlOption = Annotated[
+    str, typer.Option("--url", envvar="AUDITFLOW_URL", metavar="URL", help="Where AuditFlow listens.")
+]

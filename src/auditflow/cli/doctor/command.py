@@ -1,0 +1,43 @@
+"""``auditflow doctor``: has every pipeline its secrets and a way to CloudWatch Logs, and if not, what mends it."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auditflow.cli._shared.options import ConfigOption, FormatOption, PluginsOption
+from auditflow.cli._shared.output import Exit, Format, show_json
+
+
+def run(
+    config: ConfigOption = Path("auditflow.yaml"),
+    write: Annotated[
+        bool,
+        typer.Option(
+            "--write", envvar="AUDITFLOW_WRITE", help="Put a marked test event, and read it back if allowed."
+        ),
+    ] = False,
+    plugins: PluginsOption = None,
+    format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
+) -> None:
+    """Check every pipeline's secrets and its way to CloudWatch Logs step by step, and say what mends it."""
+    from auditflow.apps.configuration.secrets import secret_source
+    from auditflow.cli._shared import configuration
+    from auditflow.cli.doctor import examination
+    from auditflow.config import running
+
+    loaded, catalogue = configuration.load(config, plugins)
+    tenants = configuration.load_tenants(loaded, catalogue)
+    doctor = examination.Doctor(catalogue, secret_source(loaded.secrets, os.environ), write)
+    found = asyncio.run(doctor.examine(configuration.sinks(running(loaded, tenants))))
+    well = not configuration.tell_problems(tenants) and examination.is_well(found)
+    if format is Format.JSON:
+        show_json({"ok": well, "pipelines": found})
+    elif found:
+        typer.echo(examination.as_text(found))
+    else:
+        typer.echo(f"{config}: no enabled pipeline delivers to aws_cloudwatch_sink, or refers to secrets")
+    if not well:
+        raise typer.Exit(Exit.FAILED)

@@ -1,0 +1,1 @@
+"""The tenants' folder: one file for each tenant, each judged by itself."""

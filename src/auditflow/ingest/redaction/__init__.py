@@ -1,0 +1,1 @@
+"""Redaction: what is masked, hashed or dropped before anything is stored."""

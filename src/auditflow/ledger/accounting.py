@@ -1,0 +1,54 @@
+"""How registering and outcomes change an account: pure, and the same in every ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from auditflow.ledger import Account, Progress, Update
+from auditflow.ledger.tenant_progress import fitting
+
+
+def registered(
+    accounts: Sequence[Account], active: Mapping[str, str], head: int, oldest: int
+) -> list[Account]:
+    """Give the accounts that are new or changed when exactly the pipelines `active` are, each with its tenant."""
+    known = {account.pipeline for account in accounts}
+    start = head if known else oldest
+    new = [
+        Account(name, active=True, base=start, progress=fitting(Progress(start), tenant), tenant=tenant)
+        for name, tenant in active.items()
+        if name not in known
+    ]
+    resumed = [_resumed(account, oldest, active.get(account.pipeline)) for account in accounts]
+    return [now for now, before in zip(resumed, accounts, strict=True) if now != before] + new
+
+
+def _resumed(account: Account, oldest: int, tenant: str | None) -> Account:
+    """Give an account as it is with this tenant; with None, it is not active."""
+    if tenant is None:
+        return replace(account, active=False)
+    progress = account.progress
+    base = account.base
+    if bool(tenant) != bool(account.tenant):
+        base, progress = base + progress.others, fitting(progress, tenant)
+    if not account.active and progress.low < oldest:  # evicted while nobody waited for them
+        progress = progress.copy()
+        base += progress.forget(oldest)
+    return replace(account, active=True, tenant=tenant, base=base, progress=progress)
+
+
+def applied(account: Account, update: Update) -> Account:
+    """Give the account after an update."""
+    ended = update.delivered + update.filtered + sum(letter.count for letter in update.letters)
+    forgotten = update.lane and update.lane not in {lane.id for lane in account.lanes}
+    return replace(
+        account,
+        again=account.again + (ended if forgotten else 0),
+        progress=account.progress if update.lane else update.progress.copy(),
+        delivered=account.delivered + update.delivered,
+        filtered=account.filtered + update.filtered,
+        dead_lettered=account.dead_lettered + sum(letter.count for letter in update.letters),
+        attempts=account.attempts + update.attempts,
+        duplicates=account.duplicates + update.duplicates,
+    )

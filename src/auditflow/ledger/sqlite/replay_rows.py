@@ -1,0 +1,45 @@
+"""Stretches that are delivered again, as rows of the ledger, each guarded by a checksum over its numbers."""
+
+from __future__ import annotations
+
+import apsw
+
+from auditflow.ledger import Account, Progress
+from auditflow.ledger.sqlite.account_rows import SQL, get, guard, progress_row, put
+from auditflow.ledger.tenant_progress import fitting
+from auditflow.storage.sqlite import run
+
+
+def add(  # noqa: PLR0913, PLR0917 - a row
+    connection: apsw.Connection, pipeline: str, first: int, end: int, asked: str, others: int
+) -> None:
+    """Begin a lane, and make the pipeline accountable for its events once more. Raises KeyError."""
+    if run(connection, SQL.lanes_asked, asked):
+        return
+    account = get(connection, pipeline)
+    numbers = (first, end, others, *progress_row(fitting(Progress(first), account.tenant)))
+    run(connection, SQL.add_lane, pipeline, asked, *numbers, guard(pipeline, numbers))
+    account.again += end - first - others
+    put(connection, account)
+
+
+def move(connection: apsw.Connection, lane_id: int, progress: Progress) -> None:
+    """Write how far a lane has come, and end it where it has come to its end."""
+    for pipeline, first, end, others in run(connection, SQL.lane, lane_id):
+        if progress.low >= end:
+            run(connection, SQL.drop_lane, lane_id)
+            account = get(connection, pipeline)
+            account.again += others - progress.others  # what was lost has turned out to be everybody's
+            put(connection, account)
+        else:
+            row = progress_row(progress)
+            run(connection, SQL.move_lane, *row, guard(pipeline, (first, end, others, *row)), lane_id)
+
+
+def forget(connection: apsw.Connection, account: Account) -> Account:
+    """Drop an account's lanes; what had not ended is no longer accounted for. Give the account as it is then."""
+    for lane in account.lanes:
+        run(connection, SQL.drop_lane, lane.id)
+        account.again -= lane.pending
+    account.lanes = []
+    return account

@@ -1,0 +1,283 @@
+"""Conditions: which events a pipeline takes. Checked when they are read, compiled once to closures.
+
+A rule reads one field. An absent field, a JSON null and a path that leads nowhere make every operator false,
+except `notExists`; so `neq`, `notIn` and `not_contains` are false on an absent field. Values are compared as
+text: strings as they are, everything else as its compact JSON (`true`, `42`, `1.0`, `{"a":1}`).
+"""
+
+from __future__ import annotations
+
+import operator as comparisons
+import re
+from collections.abc import Callable
+from itertools import chain
+from math import inf
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
+
+from auditflow.errors import did_you_mean
+from auditflow.event.fields import follow
+from auditflow.event.model import encode
+from auditflow.settings import Settings, misfit
+
+Event = dict[str, Any]
+Test = Callable[[str], bool]
+"""Whether the text of a field that is there satisfies a rule."""
+
+
+OPERATORS: Final = {
+    "eq": ("equals",),
+    "neq": ("not_equals", "notequals"),
+    "contains": (),
+    "not_contains": ("notcontains",),
+    "startsWith": ("starts_with",),
+    "endsWith": ("ends_with",),
+    "in": (),
+    "notIn": ("not_in",),
+    "exists": (),
+    "notExists": ("not_exists",),
+    "regex": ("matches",),
+    "gt": (),
+    "gte": ("ge",),
+    "lt": (),
+    "lte": ("le",),
+    "eqIgnoreCase": ("eq_ignore_case",),
+}
+"""Every operator with its other names."""
+_CANONICAL: Final = {alias.lower(): name for name, aliases in OPERATORS.items() for alias in (name, *aliases)}
+_PRESENCE: Final = frozenset({"exists", "notExists"})
+_MEMBERSHIP: Final = frozenset({"in", "notIn"})
+
+
+class Rule(Settings):
+    """One comparison of one field."""
+
+    field: str
+    """Path of the field: names joined by dots, list items by index, e.g. `extra.items[0].sku`."""
+    operator: Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*OPERATORS]}, {"type": "string"}]})]
+    """How to compare, e.g. `eq`, `startsWith`, `in`, `exists`, `regex`, `gt`; upper and lower case are the same."""
+    value: Annotated[
+        str | tuple[str, ...] | None,
+        Field(validate_default=True),
+        WithJsonSchema({"type": ["string", "number", "boolean", "array"]}),
+    ] = None
+    """What to compare with: text, a number or a boolean; for `in` and `notIn` a list or text with commas."""
+
+    @field_validator("field")
+    @classmethod
+    def _path(cls, field: str) -> str:
+        parse_path(field)
+        return field
+
+    @field_validator("operator")
+    @classmethod
+    def _known_operator(cls, operator: str) -> str:
+        canonical = _CANONICAL.get(operator.lower())
+        if canonical is None:
+            known = ", ".join(OPERATORS)
+            hint = did_you_mean(operator, [*OPERATORS, *chain(*OPERATORS.values())])
+            raise misfit(f"unknown operator {operator!r}", f"{hint} known operators: {known}".strip())
+        return canonical
+
+    @field_validator("value", mode="before")
+    @classmethod
+    def _comparable(cls, value: Any, info: ValidationInfo) -> str | tuple[str, ...] | None:
+        operator = info.data.get("operator")
+        if operator in _MEMBERSHIP:
+            value = _members(value)
+        elif isinstance(value, (list, tuple, dict)):
+            raise misfit("expected text, a number or a boolean", "a list is for the operators in and notIn")
+        if value is None and operator is not None and operator not in _PRESENCE:
+            raise misfit(f"required by the operator {operator}, but missing")
+        if operator == "regex":
+            _compile_regex(_text(value))
+        return value if value is None or isinstance(value, tuple) else _text(value)
+
+
+class Condition(Settings):
+    """Which events a pipeline takes: those that satisfy all rules, or any. Without rules, every event."""
+
+    match: Literal["all", "any"] = "all"
+    """Whether all rules must hold, or any one."""
+    rules: tuple[Rule, ...] = ()
+    """The comparisons, tried in order until the answer is known."""
+
+
+def reader(path: str) -> Callable[[Event], Any]:
+    """Give a function that follows the path and ends in None where it leads nowhere."""
+    steps = parse_path(path)
+    return lambda event: follow(event, steps)
+
+
+def compile_condition(
+    condition: Condition, reader: Callable[[str], Callable[[Any], Any]] = reader
+) -> Callable[[Any], bool]:
+    """Turn a condition into a function of the decoded event, or of whatever `reader` reads."""
+    rules = [_compile_rule(rule, reader(rule.field)) for rule in condition.rules]
+    if not rules:
+        return lambda _event: True
+    if len(rules) == 1:
+        return rules[0]
+
+    def every(event: Event) -> bool:
+        for holds in rules:  # noqa: SIM110 - a generator doubles the cost, and this runs per event
+            if not holds(event):
+                return False
+        return True
+
+    def some(event: Event) -> bool:
+        for holds in rules:  # noqa: SIM110 - a generator doubles the cost, and this runs per event
+            if holds(event):
+                return True
+        return False
+
+    return every if condition.match == "all" else some
+
+
+_SEGMENT: Final = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)", re.ASCII)
+
+
+def parse_path(path: str) -> list[str | int]:
+    """Split ``a.b[0][1]`` into keys and indexes; the error says what a path looks like."""
+    if not path.strip():
+        raise misfit("expected the path of a field, not an empty text")
+    steps: list[str | int] = []
+    for segment in path.split("."):
+        match = _SEGMENT.fullmatch(segment)
+        if match is None:
+            hint = "join names by dots and follow a list's name by indexes, as in extra.items[0].sku"
+            raise misfit(f"not the path of a field at {segment!r}", hint)
+        steps.append(match[1])
+        steps += [int(index) for index in re.findall(r"\d+", match[2])]
+    return steps
+
+
+def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], bool]:
+    if rule.operator == "exists":
+        return lambda event: read(event) is not None
+    if rule.operator == "notExists":
+        return lambda event: read(event) is None
+    test = _TESTS[rule.operator](rule.value)
+    compare, bound = _ORDERS.get(rule.operator), _double(rule.value) if isinstance(rule.value, str) else None
+    if compare is not None and bound is not None:
+        return _beyond(read, compare, bound, test)
+
+    def holds(event: Event) -> bool:
+        value = read(event)
+        return value is not None and test(value if type(value) is str else _text(value))
+
+    return holds
+
+
+def _beyond(
+    read: Callable[[Any], Any], compare: Callable[[Any, Any], bool], bound: float, test: Test
+) -> Callable[[Any], bool]:
+    """Compare numbers without making texts of them."""
+
+    def holds(event: Event) -> bool:
+        value = read(event)
+        if type(value) is int or type(value) is float:
+            return compare(_as_float(value), bound)
+        return value is not None and test(value if type(value) is str else _text(value))
+
+    return holds
+
+
+def _as_float(number: float) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else encode(value).decode()
+
+
+def _members(value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    items = value if isinstance(value, (list, tuple)) else [item.strip() for item in _text(value).split(",")]
+    if (
+        not items
+        or isinstance(value, dict)
+        or any(item is None or isinstance(item, (list, tuple, dict)) for item in items)
+    ):
+        raise misfit("expected a list of texts, numbers or booleans, or text with commas")
+    return tuple(_text(item) for item in items)
+
+
+_DECIMAL: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+def _double(text: str) -> float | None:
+    return float(text) if _DECIMAL.fullmatch(text) else None
+
+
+def _ordered(holds: Callable[[Any, Any], bool]) -> Callable[[str], Test]:
+    """Compare as numbers when both sides are numbers, else as text."""
+
+    def bind(expected: str) -> Test:
+        bound = _double(expected)
+        if bound is None:
+            return lambda text: holds(text, expected)
+
+        def test(text: str) -> bool:
+            number = _double(text)
+            return holds(text, expected) if number is None else holds(number, bound)
+
+        return test
+
+    return bind
+
+
+def _equal_ignoring_case(expected: str) -> Test:
+    lowered = expected.lower()
+    return lambda text: text.lower() == lowered
+
+
+def _compile_regex(pattern: str) -> Any:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
+        raise misfit(f"not a regular expression that can be used: {reason}", _regex_hint(pattern)) from None
+
+
+def _regex_hint(pattern: str) -> str:
+    if re.search(r"\(\?<?[=!]|\\[1-9]", pattern):
+        return (
+            "the engine is RE2, which has no look-around, (?=…) (?!…) (?<=…) (?<!…), and no back-references"
+        )
+    return "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax"
+
+
+def _matches(pattern: str) -> Test:
+    fullmatch = _compile_regex(pattern).fullmatch
+    return lambda text: fullmatch(text) is not None
+
+
+_ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "gt": comparisons.gt,
+    "gte": comparisons.ge,
+    "lt": comparisons.lt,
+    "lte": comparisons.le,
+}
+_TESTS: Final[dict[str, Callable[[Any], Test]]] = {
+    "eq": lambda expected: lambda text: text == expected,
+    "neq": lambda expected: lambda text: text != expected,
+    "contains": lambda expected: lambda text: expected in text,
+    "not_contains": lambda expected: lambda text: expected not in text,
+    "startsWith": lambda expected: lambda text: text.startswith(expected),
+    "endsWith": lambda expected: lambda text: text.endswith(expected),
+    "in": lambda expected: frozenset(expected).__contains__,
+    "notIn": lambda expected: lambda text: text not in expected,
+    "regex": _matches,
+    **{name: _ordered(compare) for name, compare in _ORDERS.items()},
+    "eqIgnoreCase": _equal_ignoring_case,
+}

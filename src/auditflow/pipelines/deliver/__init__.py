@@ -1,0 +1,1 @@
+"""Delivers batches to a destination until every event has ended."""

@@ -1,0 +1,1 @@
+"""Reads blocks of the journal once for all pipelines."""

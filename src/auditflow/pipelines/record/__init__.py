@@ -1,0 +1,1 @@
+"""Records the outcome of every event in the ledger."""

@@ -1,0 +1,210 @@
+"""What became of one pipeline's events: every change of its progress goes through here to the recorder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+import msgspec
+
+from auditflow.event.model import owner_and_id
+from auditflow.ledger import LOST, Letter, Progress, Receipt, Update
+from auditflow.ledger.progress import runs
+from auditflow.ledger.receipts import receipt
+from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decided
+from auditflow.pipelines.deliver.batch import Parcel
+from auditflow.pipelines.deliver.dispatcher import Brought
+from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.record.recorder import Recorder
+from auditflow.plugin_call import printable
+from auditflow.sinks._base import Outcome, Verdict
+
+
+class Record:
+    """Progress, counters, dead letters and visible condition of one pipeline."""
+
+    def __init__(  # noqa: PLR0913 - what outcomes are recorded with
+        self,
+        pipeline: str,
+        progress: Progress,
+        recorder: Recorder,
+        clock: Callable[[], float] = time.time,
+        *,
+        tenant: str = "",
+        lane: int = 0,
+    ) -> None:
+        self.pipeline = pipeline
+        self.progress = progress
+        self._recorder = recorder
+        self._clock = clock
+        self.tenant = tenant
+        """Whose events they are; empty for everybody's."""
+        self._lane = lane
+        self.breaker: Callable[[], str] = lambda: "closed"
+        """Tells whether the destination's breaker is `closed` or `open`."""
+        self._shown: tuple[str, ...] | None = None
+        self._last_error: dict[str, object] | None = None
+        self._troubles: dict[object, Outcome] = {}
+        self._aside: Outcome | None = None
+        self._held = False
+        self._warning = ""
+        self.on_debt: Callable[[], None] = lambda: None
+        """Called when events have gone to the fallback that the first destination is to get, too."""
+
+    def writable(self) -> bool:
+        """Tell whether outcomes can be recorded. Raises what keeps them from it for good."""
+        return self._recorder.writable()
+
+    def held(self) -> bool:
+        """Tell whether no more events are to be taken: its dead letters are too many."""
+        return self._held
+
+    def limits(self, full: Outcome | None, warning: str) -> None:
+        """Keep whether its dead letters are too many, and what is to be said before they are."""
+        self._held = full is not None
+        self._warning = warning
+        self.trouble(self.limits, full)
+
+    async def written(self, gate: Gate) -> None:
+        """Wait until all that has happened so far is in the ledger. Raises Stopped."""
+        await self._recorder.written(gate)
+
+    def now(self) -> int:
+        """Give Unix time in milliseconds."""
+        return int(self._clock() * 1000)
+
+    def lost(self, end: int, sequences: Sequence[int], reason: str) -> None:
+        """Dead-letter events before `end` that the journal can no longer give: one letter for each unbroken run."""
+        still = self.progress.unfinished(sequences)
+        self.progress.come_by(end, sequences, sequences)
+        letters = [self.letter(run.start, LOST, reason, count=len(run)) for run in runs(still)]
+        if letters:
+            self._add(Update(self.pipeline, self.progress, letters=letters, lane=self._lane))
+
+    def decided(self, end: int, own: Sequence[int], decided: Decided) -> None:
+        """Settle the events before `end` that end before the sink; `own` are all there that are the pipeline's."""
+        seen = self.progress.seen
+        left = list(dict.fromkeys(decided.sequences))  # one may have become several
+        self.progress.come_by(end, own, left, decided.filtered)
+        letters = [
+            self.letter(sequence, TRANSFORM_FAILED, reason, event)
+            for sequence, event, reason in decided.failed
+        ]
+        passed = (
+            self.progress.seen > seen and not decided.sequences
+        )  # else it is written along with what they come to
+        if decided.filtered or letters or passed:
+            self._add(
+                Update(
+                    self.pipeline, self.progress, filtered=len(decided.filtered), letters=letters,
+                    lane=self._lane,
+                )
+            )  # fmt: skip
+
+    def settled(
+        self,
+        delivered: Sequence[Brought],
+        letters: list[Letter],
+        *,
+        attempts: int,
+        calls: int,
+        duplicates: int,
+    ) -> None:
+        """Settle what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
+        # all places together: the events of one alone may leave gaps, and each run costs
+        ended = sorted(chain.from_iterable(brought.sequences for brought in delivered))
+        self.progress.finish_all(ended)
+        self._add(
+            Update(
+                self.pipeline, self.progress, delivered=len(ended), attempts=calls, duplicates=duplicates,
+                letters=letters, receipts=self._receipts(delivered, attempts), lane=self._lane,
+            )
+        )  # fmt: skip
+        if any(brought.owed for brought in delivered):
+            self.on_debt()
+
+    def backfilled(
+        self, delivered: Sequence[Brought], letters: list[Letter], paid: Sequence[Receipt], attempts: int
+    ) -> None:
+        """Settle what was owed to the first destination; letters are of events it will not have."""
+        refused = sum(letter.count for letter in letters)
+        self._recorder.add(
+            Update(
+                self.pipeline, self.progress, delivered=-refused, letters=letters,
+                receipts=self._receipts(delivered, attempts), paid=[receipt.id for receipt in paid],
+            )
+        )  # fmt: skip
+
+    def _receipts(self, delivered: Sequence[Brought], attempts: int) -> list[Receipt]:
+        return [
+            receipt(
+                self.pipeline, sorted(brought.sequences), brought.place,
+                at=self.now(), attempts=attempts, owed=brought.owed,
+            )
+            for brought in delivered
+        ]  # fmt: skip
+
+    def letter(  # noqa: PLR0913 - what a dead letter holds
+        self,
+        sequence: int,
+        code: str,
+        reason: str,
+        event: bytes = b"",
+        *,
+        count: int = 1,
+        attempts: int = 0,
+        first_failed: int = 0,
+    ) -> Letter:
+        """Write a dead letter; it counts once it has been handed to `settled`, `decided` or `lost`."""
+        now = self.now()
+        tenant, event_id = owner_and_id(event)
+        return Letter(
+            self.pipeline, sequence, code, printable(reason), event, count, attempts,
+            first_failed=first_failed or now, last_failed=now, tenant=tenant or self.tenant, event_id=event_id,
+        )  # fmt: skip
+
+    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
+        """Write a dead letter of the parcel's i-th event; it counts once it has been handed to `settled`."""
+        return self.letter(
+            parcel.sequences[i], rejection.code, rejection.reason, parcel.originals[i],
+            attempts=parcel.attempts, first_failed=parcel.first_failed,
+        )  # fmt: skip
+
+    def trouble(self, key: object, trouble: Outcome | None) -> None:
+        """Keep what hinders one part of the work now, or that nothing does; status shows the worst of all."""
+        if trouble is None:
+            self._troubles.pop(key, None)
+        else:
+            self._troubles[key] = trouble
+        blocked = (one for one in self._troubles.values() if one.verdict is Verdict.BLOCKED)
+        self._show(next(blocked, next(iter(self._troubles.values()), None)))
+
+    def aside(self, trouble: Outcome | None) -> None:
+        """Keep what makes events go to the fallback now, or that they do not."""
+        self._aside = trouble
+        self.trouble(self, None)
+
+    def _show(self, trouble: Outcome | None) -> None:
+        state = "active"
+        if trouble is not None:
+            state = "blocked" if trouble.verdict is Verdict.BLOCKED else "retrying"
+        elif self._aside is not None:
+            state, trouble = "fallback", self._aside
+        if trouble is not None:
+            self._last_error = {
+                "code": trouble.code, "message": printable(trouble.reason), "hint": trouble.hint, "at": self.now(),
+            }  # fmt: skip
+        shown = (state, trouble.code if trouble else "", self._warning, self.breaker())
+        if shown != self._shown:
+            self._shown = shown
+            condition = {
+                "state": state, "since": self.now(), "lastError": self._last_error, "warning": self._warning,
+                "breaker": self.breaker(),
+            }  # fmt: skip
+            self._recorder.note(self.pipeline, msgspec.json.encode(condition).decode())
+
+    def _add(self, update: Update) -> None:
+        for letter in update.letters:
+            self.progress.finish(letter.sequence, letter.count)
+        self._recorder.add(update)

@@ -1,0 +1,145 @@
+"""Brings to the first destination what only the fallback has, as soon as it works again."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from auditflow.ledger import LOST, Account, Ledger, Letter, Receipt
+from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide, Decided
+from auditflow.pipelines.deliver.batch import Packer, Parcel
+from auditflow.pipelines.deliver.dispatcher import Brought, Courier, Outlet
+from auditflow.pipelines.deliver.pause_gate import Stopped
+from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.redeliver.redelivery import Errand
+from auditflow.plugin_call import in_own_thread
+from auditflow.sinks._base import Outcome
+
+TOGETHER: Final = 10_000
+"""Events of so many are read and delivered together, whichever receipts they are of: they share blocks."""
+
+
+class Backfill(Errand):
+    """Pays what a pipeline owes, from the receipts of its fallback. A debt is paid whole or, after a crash, again."""
+
+    def __init__(self, ledger: Ledger, tail: Tail, decide: Decide, outlet: Outlet, record: Record) -> None:
+        super().__init__(replace(outlet, fallback=None), record)
+        self._ledger = ledger
+        self._tail = tail
+        # what the fallback has was taken by condition and sampling already
+        self._decide = replace(decide, takes=None)
+
+    @staticmethod
+    def due(account: Account) -> bool:
+        """Tell whether the first destination is to get something, too."""
+        return account.owed > 0
+
+    async def _all(self) -> None:
+        while owed := await asyncio.to_thread(self._ledger.owed, self._record.pipeline):
+            for some in _together(owed):
+                await self._writable()
+                await self._pay(some)
+            await self._record.written(self._outlet.gate)
+
+    async def _pay(self, receipts: Sequence[Receipt]) -> None:
+        book = DebtBook(self._record)
+        courier = Courier(self._outlet, book)
+        packer = Packer(self._outlet.limits)
+        async for decided, accepted_at in self._decided(receipts, book):
+            courier.fanout.expect(decided.sequences)
+            for full in packer.add(decided, accepted_at):
+                await courier.deliver(full)
+        await courier.deliver(packer.take())
+        if self._outlet.gate.stopped:
+            raise Stopped
+        self._record.backfilled(book.delivered, book.letters, receipts, book.attempts)
+
+    async def _decided(
+        self, receipts: Sequence[Receipt], book: DebtBook
+    ) -> AsyncIterator[tuple[Decided, int]]:
+        """Read the events of the receipts and transform them; with each block's, when it was appended."""
+        wanted = sorted({sequence for receipt in receipts for sequence in receipt.sequences()})
+        while wanted:
+            blocks = await self._tail.read(wanted[0])
+            for block in blocks:
+                start, end = bisect_left(wanted, block.first), bisect_left(wanted, block.end)
+                sequences = wanted[start:end]
+                book.lost(wanted[:start] + (sequences if block.damage else []))
+                del wanted[:end]
+                if sequences and not block.damage:
+                    events = [block.events[sequence - block.first] for sequence in sequences]
+                    decided = await in_own_thread(self._decide, sequences, events)
+                    book.failed(decided)
+                    yield decided, block.appended_at
+            if not blocks:
+                book.lost(wanted)
+                return
+
+
+@dataclass(slots=True)
+class DebtBook:
+    """Where the courier of what is owed writes. It keeps all until the debt is paid as one."""
+
+    record: Record
+    delivered: list[Brought] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    attempts: int = 0
+
+    def now(self) -> int:
+        """Give Unix time in milliseconds."""
+        return self.record.now()
+
+    def settled(
+        self,
+        delivered: Sequence[Brought],
+        letters: list[Letter],
+        *,
+        attempts: int,
+        calls: int,
+        duplicates: int,
+    ) -> None:
+        """Keep what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
+        self.record.settled([], [], attempts=attempts, calls=calls, duplicates=duplicates)
+        self.delivered += delivered
+        self.letters += letters
+        self.attempts = max(self.attempts, attempts)
+
+    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
+        """Write a dead letter of an event that the first destination will not have."""
+        return self.record.undeliverable(parcel, i, rejection)
+
+    def failed(self, decided: Decided) -> None:
+        """Keep what a transformer refuses now."""
+        self.letters += [
+            self.record.letter(sequence, TRANSFORM_FAILED, reason, event)
+            for sequence, event, reason in decided.failed
+        ]
+
+    def lost(self, sequences: Sequence[int]) -> None:
+        """Keep that the journal cannot give these events any more; the fallback has them."""
+        reason = "the journal no longer holds this event; the fallback has it"
+        self.letters += [self.record.letter(sequence, LOST, reason) for sequence in sequences]
+
+    def trouble(self, key: object, trouble: Outcome | None) -> None:  # noqa: ARG002 - one thing at a time
+        """Keep what hinders the first destination: only the fallback has these events."""
+        self.record.aside(trouble)
+
+    def aside(self, trouble: Outcome | None) -> None:
+        """Do nothing: what is owed does not go to the fallback."""
+
+
+def _together(receipts: Sequence[Receipt]) -> list[list[Receipt]]:
+    """Group receipts in order, so that each group has a request's worth of events."""
+    groups: list[list[Receipt]] = [[]]
+    owed = 0
+    for receipt in receipts:
+        if groups[-1] and owed + receipt.owed > TOGETHER:
+            groups.append([])
+            owed = 0
+        groups[-1].append(receipt)
+        owed += receipt.owed
+    return groups

@@ -1,0 +1,1 @@
+"""Secrets of tenants: references in properties, where they come from, the sink that resolves them."""

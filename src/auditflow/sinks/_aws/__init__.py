@@ -1,0 +1,1 @@
+"""What AWS destinations share: sessions, properties, the request log."""

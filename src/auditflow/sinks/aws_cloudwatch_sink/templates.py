@@ -1,0 +1,238 @@
+"""Names of log groups and streams, with fields of the event in them: ``/acme/{{ tenantId:-none }}/audit``.
+
+A field is a path: names joined by dots, list items by index, as in conditions. Texts, numbers, true and false
+are written as they are; what is absent, null, empty, a list or an object is written as the default after
+``:-``, else as ``unknown``.
+
+A value stays in its place: ``/`` and whatever the service does not take in a name become ``_``. A name that
+was changed or cut ends in ``#`` and a digest of the values as they were. No unchanged value holds a ``#``, so
+two events share a name only when they have the same values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple, NoReturn
+
+import msgspec
+
+from auditflow.event.fields import REFUSED, View
+from auditflow.settings import misfit
+
+LONGEST: Final = 512
+"""Characters of a name (CreateLogGroup and CreateLogStream API references)."""
+LONGEST_TEXT: Final = 400
+"""Characters of a template's fixed text, so that it stays whole in a name that is cut."""
+KEPT: Final = 10_000
+"""Names remembered for the values they were made of."""
+ABSENT: Final = "unknown"
+
+Fields = Mapping[str, msgspec.Raw]
+"""The fields of an event by name, each as its JSON text."""
+
+
+class Kind(NamedTuple):
+    """What the service takes in a name."""
+
+    property: str
+    text: re.Pattern[str]
+    """What fixed text is made of."""
+    unclean: re.Pattern[str]
+    """What a value cannot bring into the name."""
+    example: str
+
+
+GROUP: Final = Kind(
+    "log-group",
+    re.compile(r"[.\-_/#A-Za-z0-9]*"),
+    re.compile(r"[^.\-_A-Za-z0-9]"),
+    "/acme/{{ tenantId }}",
+)
+STREAM: Final = Kind(
+    "log-stream",
+    re.compile(r"[^:*\x00-\x1f\x7f-\x9f]*"),
+    re.compile(r"[:*/#\x00-\x1f\x7f-\x9f\ud800-\udfff]"),
+    "{{ sourceSystem }}",
+)
+
+_FIELD: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
+_SEGMENT: Final = re.compile(r"([^.\[\]{}\s:]+)((?:\[\d+\])*)", re.ASCII)
+_SUFFIX_BYTES: Final = 12
+
+_decode = msgspec.json.decode
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+class _Field(NamedTuple):
+    path: tuple[str | int, ...]
+    default: str
+
+
+class Template:
+    """A name, compiled once. Raises PydanticCustomError for what can never make a name of its kind."""
+
+    def __init__(self, text: str, kind: Kind) -> None:
+        parts = _FIELD.split(text)
+        self.text = text
+        self._kind = kind
+        self._texts = parts[::2]
+        self.fields = [_field(part, kind) for part in parts[1::2]]
+        self._name = lru_cache(KEPT)(self.name)
+        self._check()
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the name is the same for every event, so that events need not be read."""
+        return not self.fields
+
+    def render(self, fields: Fields) -> str:
+        """Give the name for an event."""
+        return self._name(*[_value(fields, field) for field in self.fields])
+
+    def name(self, *values: str) -> str:
+        """Give the name that these values of the fields make."""
+        clean = [self._kind.unclean.sub("_", value) for value in values]
+        name = self._texts[0] + "".join(
+            value + text for value, text in zip(clean, self._texts[1:], strict=True)
+        )
+        if _length(name) <= LONGEST and clean == list(values):
+            return name
+        whole = json.dumps(values).encode()
+        suffix = "#" + hashlib.blake2b(whole, digest_size=_SUFFIX_BYTES).hexdigest()
+        return _cut(name, LONGEST - len(suffix)) + suffix
+
+    def _check(self) -> None:
+        fixed = "".join(self._texts)
+        longest = LONGEST_TEXT if self.fields else LONGEST
+        if not self.text:
+            raise misfit("expected a name, not an empty text")
+        if "{{" in fixed or "}}" in fixed:
+            raise misfit("a field is not closed", f"write {self._kind.example}")
+        if not self._kind.text.fullmatch(fixed):
+            refused = next(sign for sign in fixed if not self._kind.text.fullmatch(sign))
+            raise misfit(f"CloudWatch Logs takes no {refused!r} in this name", _TAKEN[self._kind])
+        if _length(fixed) > longest:
+            raise misfit(f"its text is longer than {longest} characters")
+        if self._kind is GROUP:
+            self._check_prefix()
+
+    def _check_prefix(self) -> None:
+        prefix = self._texts[0]
+        if prefix.startswith("aws/") or (self.fields and prefix in {"a", "aw", "aws"}):
+            raise misfit("names that begin with aws/ are reserved by AWS", "/aws/ is free")
+        if not prefix:
+            hint = f"begin with fixed text, which no event can change: {self._kind.example}"
+            raise misfit("events alone would decide over the log group", hint)
+
+
+class Places:
+    """Gives the names of log group and stream that an event goes to."""
+
+    def __init__(self, group: Template, stream: Template) -> None:
+        self._group, self._stream = group, stream
+        fields = (*group.fields, *stream.fields)
+        view = View([field.path for field in fields], leaf=str)
+        self._decode = view.decode
+        self._read = [(view.reader(field.path), field.default) for field in fields]
+        self._named = lru_cache(KEPT)(self._of_values)
+
+    def of(self, event: bytes) -> tuple[str, str]:
+        """Read the event's fields: texts, as a rule; whatever else they are, the templates know what to make of it."""
+        try:
+            fields = self._decode(event)
+        except REFUSED:
+            whole = fields_of(event)
+            return self._group.render(whole), self._stream.render(whole)
+        return self._named(*[read(fields) or default for read, default in self._read])
+
+    def _of_values(self, *values: str) -> tuple[str, str]:
+        first = len(self._group.fields)
+        return self._group.name(*values[:first]), self._stream.name(*values[first:])
+
+
+_TAKEN: Final = {
+    GROUP: "letters, digits and . - _ / # make a log group's name",
+    STREAM: "every character but : and * and control characters can be in a log stream's name",
+}
+
+
+def fields_of(event: bytes) -> Fields:
+    """Read the names of an event's fields, and nothing of their values; none when it is no JSON object."""
+    try:
+        return _decode_object(event)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _with_lone_surrogates(event)
+
+
+def _with_lone_surrogates(event: bytes) -> Fields:
+    """Read what msgspec does not: escapes of half a surrogate pair."""
+    try:
+        fields = json.loads(event)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(fields, dict):
+        return {}
+    return {name: msgspec.Raw(json.dumps(value).encode()) for name, value in fields.items()}
+
+
+def _field(text: str, kind: Kind) -> _Field:
+    path, _, default = (part.strip() for part in text.partition(":-"))
+    if kind.unclean.search(default):
+        _refuse(text, "its default holds what a field cannot bring into a name", "leave out / and #, too")
+    steps: list[str | int] = []
+    for segment in path.split("."):
+        match = _SEGMENT.fullmatch(segment)
+        if match is None:
+            _refuse(text, "that is not the path of a field", "write {{ extra.items[0].sku:-default }}")
+        steps.append(match[1])
+        steps += [int(index) for index in re.findall(r"\d+", match[2])]
+    return _Field(tuple(steps), default or ABSENT)
+
+
+def _refuse(text: str, why: str, hint: str) -> NoReturn:
+    raise misfit(f"{{{{ {text} }}}}: {why}", hint)
+
+
+def _value(fields: Fields, field: _Field) -> str:
+    raw = fields.get(str(field.path[0]))
+    try:
+        for step in field.path[1:]:
+            raw = _inside(raw, step)
+        return _text(raw) or field.default
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return field.default
+
+
+def _inside(raw: msgspec.Raw | None, step: str | int) -> msgspec.Raw | None:
+    start = bytes(raw)[:1] if raw is not None else b""
+    if raw is not None and start == b"{" and isinstance(step, str):
+        return _decode_object(raw).get(step)
+    if raw is not None and start == b"[" and isinstance(step, int):
+        items = _decode_list(raw)
+        return items[step] if step < len(items) else None
+    return None
+
+
+def _text(raw: msgspec.Raw | None) -> str:
+    """Give a scalar as text: a string's content, anything else as the event writes it."""
+    written = bytes(raw).strip() if raw is not None else b""
+    if written.startswith(b'"'):
+        try:
+            return str(_decode(written))
+        except msgspec.DecodeError:
+            return str(json.loads(written))  # it holds half a surrogate pair
+    return "" if written.startswith((b"{", b"[", b"null")) else written.decode()
+
+
+def _length(name: str) -> int:
+    """Count as Java does, in UTF-16: the stricter reading of the limit."""
+    return len(name) if name.isascii() else len(name.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _cut(name: str, length: int) -> str:
+    return name.encode("utf-16-le", "surrogatepass")[: 2 * length].decode("utf-16-le", "ignore")

@@ -1,0 +1,1 @@
+"""Logs Insights: queries and their expressions."""

@@ -1,0 +1,1 @@
+"""STS and IAM: identities, roles, policies."""

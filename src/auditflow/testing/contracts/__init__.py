@@ -1,0 +1,1 @@
+"""Contract suites: every journal, ledger and sink passes them."""

@@ -1,0 +1,81 @@
+# ruff: noqa: S101 - a test suite is made of assertions and literal expectations
+"""The part of the ledger's contract that speaks of tenants; `LedgerContract` takes it in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from auditflow.ledger import LOST, Account, Ledger, Letter, Update
+from auditflow.ledger.tenant_progress import TenantProgress
+
+
+class LedgerOfTenants:
+    """A pipeline of one tenant accounts for that tenant's events and for no others."""
+
+    @abstractmethod
+    def make(self) -> Ledger:
+        """Make an empty ledger. It is closed by the suite."""
+
+    def test_events_of_other_tenants_are_not_accounted_for(self) -> None:
+        """They count as terminal for the position and as nothing else."""
+        ledger = self.make()
+        ledger.register(["all", "a/p"], head=11, oldest=1, owners={"a/p": "a"})
+        theirs, everybodys = ledger.accounts()
+        assert (theirs.tenant, theirs.base, everybodys.tenant) == ("a", 1, "")
+        progress = TenantProgress(1)
+        progress.come_by(11, [2, 5, 6], [2, 5, 6])
+        progress.finish(5)
+        ledger.commit([Update("a/p", progress, delivered=1)])
+        theirs, _ = ledger.accounts()
+        assert (theirs.progress, theirs.progress.seen, theirs.progress.others) == (progress, 11, 7)
+        assert (theirs.accepted(11), theirs.pending(11)) == (3, 2)
+        assert (theirs.accepted(21, others=6), theirs.pending(21, others=6)) == (7, 6)
+        ledger.close()
+
+    def test_a_pipeline_may_get_everybodys_events_after_it_got_one_tenants(self) -> None:
+        """What it has come by stays as it was."""
+        ledger = self.make()
+        ledger.register(["p"], head=1, oldest=1, owners={"p": "a"})
+        progress = TenantProgress(1)
+        progress.come_by(11, [2], [2])
+        progress.finish(2)
+        ledger.commit([Update("p", progress, delivered=1)])
+        ledger.register(["p"], head=11, oldest=1)
+        (account,) = ledger.accounts()
+        assert (account.tenant, account.accepted(21), account.pending(21)) == ("", 11, 10)
+        ledger.close()
+
+    def test_a_lane_knows_how_many_of_its_events_are_other_tenants(self) -> None:
+        """What nobody can tell the tenant of any more, when it is read, counts as everybody's."""
+        ledger = self.make()
+        ledger.register(["p"], head=1, oldest=1, owners={"p": "a"})
+        progress = TenantProgress(1)
+        progress.come_by(11, [], [])
+        ledger.commit([Update("p", progress)])
+        for asked in ("whole", "lost"):
+            ledger.deliver_again("p", 1, 11, asked, others=8)
+        account = self.balanced(ledger, "p", 11)
+        assert ([lane.pending for lane in account.lanes], account.accepted(11)) == ([2, 2], 4)
+        whole = TenantProgress(1)
+        whole.come_by(11, [3, 4], [3, 4])
+        whole.finish(3)
+        ledger.commit([Update("p", whole, delivered=1, lane=account.lanes[0].id)])
+        assert [lane.pending for lane in self.balanced(ledger, "p", 11).lanes] == [1, 2]
+        whole.finish(4)
+        ledger.commit([Update("p", whole, delivered=1, lane=account.lanes[0].id)])
+        lost = TenantProgress(1)
+        lost.come_by(11, range(1, 11), [])
+        lost.finish(1, 10)
+        letter = Letter("p", 1, LOST, "gone", count=10)
+        ledger.commit([Update("p", lost, letters=[letter], lane=account.lanes[1].id)])
+        account = self.balanced(ledger, "p", 11)
+        assert (account.lanes, account.accepted(11), account.pending(11)) == ([], 12, 0)
+        ledger.close()
+
+    @staticmethod
+    def balanced(ledger: Ledger, pipeline: str, head: int) -> Account:
+        """Give the account of a pipeline, whose counts add up."""
+        (account,) = [one for one in ledger.accounts() if one.pipeline == pipeline]
+        ended = account.delivered + account.filtered + account.dead_lettered
+        assert account.accepted(head) == ended + account.pending(head)
+        return account

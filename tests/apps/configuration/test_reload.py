@@ -1,0 +1,170 @@
+"""A changed file is put in force whole or not at all; what is wrong with it is noted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auditflow.apps.configuration import reload as module
+from auditflow.apps.configuration.active import ConfigFile, InForce
+from auditflow.apps.configuration.reload import Reload
+from auditflow.config import running
+from auditflow.errors import ConfigError, MissingExtra
+
+PIPELINE = "pipelines: [{name: %s, sink: {name: logging_sink}}]\n"
+OFF = "pipelines: [{name: a, enabled: false, sink: {name: logging_sink}}]\n"
+
+
+class World:
+    """A file, what of it is in force, and what delivery was told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "auditflow.yaml"
+        self.path.write_text(PIPELINE % "a")
+        self.in_force = InForce(folder / "config", copies=True)
+        self.file = ConfigFile(self.path)
+        self.text = self.file.read()
+        self.in_force.keep(self.text)
+        self.told: list[list[str]] = []
+        self.fault: Exception | None = None
+
+    def reload(self) -> Reload:
+        return Reload(self.file, self.in_force, self.text, *self.file.load(self.text), self.change)
+
+    async def change(self, config, catalogue) -> list[str]:
+        if self.fault:
+            raise self.fault
+        self.told.append([each.name for each in running(config, None)])
+        return self.told[-1]
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():  # noqa: ASYNC110 - files are looked at, too
+                await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.02)
+    return World(tmp_path)
+
+
+async def test_what_the_file_says_now_is_put_in_force(world):
+    reload = world.reload()
+    world.path.write_text(PIPELINE % "b")
+    assert await reload.reload() == ["b"]
+    assert world.in_force.text() == (PIPELINE % "b").encode()
+    assert [each.name for each in reload.config.pipelines] == ["b"]
+
+
+async def test_pipelines_that_are_not_enabled_are_not_delivered_to(world):
+    world.path.write_text(OFF)
+    assert await world.reload().reload() == []
+
+
+@pytest.mark.parametrize("text", ["pipelines: [", PIPELINE % "a" + "pipes: []\n", "", None])
+async def test_a_broken_file_changes_nothing_and_is_noted(world, text):
+    reload = world.reload()
+    world.path.write_text(text) if text is not None else world.path.unlink()
+    with pytest.raises(ConfigError):
+        await reload.reload()
+    assert (world.told, world.in_force.text()) == ([], world.text)
+    assert [each["file"] for each in world.in_force.state()["problems"]] == ["auditflow.yaml"]
+    world.path.write_bytes(world.text)
+    await reload.reload()
+    assert world.in_force.state()["problems"] == []
+
+
+@pytest.mark.parametrize(
+    "section", ["server: {port: 1}", "journal: {retention: 1h}", "server: {max-event-bytes: 1MB}"]
+)
+async def test_what_only_a_restart_changes_is_refused_with_its_place(world, section):
+    world.path.write_text(PIPELINE % "b" + section + "\n")
+    with pytest.raises(ConfigError) as refused:
+        await world.reload().reload()
+    (problem,) = refused.value.problems
+    assert (problem.line, problem.path, problem.hint) == (
+        2, section.partition(":")[0], "restart AuditFlow, or take this change back",
+    )  # fmt: skip
+    assert world.told == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (MissingExtra(what="x", package="y", extra="z"), "needs the Python package y"),
+        (RuntimeError("no such thing"), "RuntimeError: no such thing"),
+    ],
+)
+async def test_what_hinders_delivery_changes_nothing_and_is_noted(world, fault, said):
+    world.fault = fault
+    world.path.write_text(PIPELINE % "b")
+    with pytest.raises(ConfigError):
+        await world.reload().reload()
+    assert world.in_force.text() == world.text
+    assert said in world.in_force.state()["problems"][0]["message"]
+
+
+async def test_a_change_of_the_file_is_seen_once_it_stands_still(world, caplog):
+    caplog.set_level("INFO")
+    watching = asyncio.create_task(world.reload().watch(asyncio.Event()))
+    await asyncio.sleep(0.06)
+    assert world.told == []
+    world.path.write_text(PIPELINE % "b")
+    await world.until(lambda: world.told == [["b"]])
+    world.path.write_text("{")
+    await world.until(lambda: world.in_force.state()["problems"])
+    await asyncio.sleep(0.06)
+    watching.cancel()
+    assert caplog.text.count("the configuration stays as it was") == 1
+
+
+async def test_what_came_of_changed_files_is_told_and_what_a_command_came_to_is_its_answer(world):
+    told: list[tuple[str, dict[str, Any]]] = []
+    reload = world.reload()
+    reload.on_change = lambda what, **facts: told.append((what, facts))
+    watching = asyncio.create_task(reload.watch(asyncio.Event()))
+    await asyncio.sleep(0.06)
+    world.path.write_text(PIPELINE % "b")
+    await world.until(lambda: len(told) == 1)
+    world.path.write_text("{")
+    await world.until(lambda: len(told) == 2)
+    watching.cancel()
+    await reload.refresh()
+    world.path.write_text(PIPELINE % "c")
+    await reload.reload()
+    assert [(what, facts["outcome"], facts.get("changed")) for what, facts in told] == [
+        ("configuration.reloaded", "success", ["b"]),
+        ("configuration.reloaded", "refused", None),
+        ("tenants.reloaded", "success", ["b"]),
+    ]
+    assert "auditflow.yaml:" in told[1][1]["reason"]
+
+
+async def test_a_change_from_before_the_start_is_seen_too(world):
+    world.path.write_text(PIPELINE % "b")
+    watching = asyncio.create_task(world.reload().watch(asyncio.Event()))
+    await world.until(lambda: world.told == [["b"]])
+    watching.cancel()
+
+
+async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 3600)
+    wanted = asyncio.Event()
+    watching = asyncio.create_task(world.reload().watch(wanted))
+    await asyncio.sleep(0)
+    wanted.set()
+    await world.until(lambda: world.told == [["a"]])
+    watching.cancel()
+
+
+async def test_a_disk_that_refuses_changes_nothing(world):
+    world.in_force.copy.with_suffix(".draft").mkdir()
+    world.path.write_text(PIPELINE % "b")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        await world.reload().reload()
+    assert (world.told, world.in_force.text()) == ([], world.text)
