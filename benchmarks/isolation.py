@@ -52,7 +52,7 @@ class Bench:
         ILLNESSES[name](self.destination)
         self.served.order("ill", "resume")
         window = self._window(name)
-        self._mend()
+        self._fix()
         return window
 
     def _window(self, name: str) -> Window:
@@ -79,7 +79,7 @@ class Bench:
             time.sleep(0.05)
         return Window(healthy / elapsed, cpu / healthy)
 
-    def _mend(self) -> None:
+    def _fix(self) -> None:
         """Let `ill` work again, as it did before its next illness; then let it wait."""
         self.destination.die()
         self.destination.start()

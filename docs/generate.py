@@ -159,7 +159,7 @@ def error_codes() -> str:
         for _, kind in inspect.getmembers(errors, inspect.isclass)
         if issubclass(kind, errors.AuditFlowError)
     ]
-    rows = ["# Errors\n", "| code | message | what mends it |", "| --- | --- | --- |"]
+    rows = ["# Errors\n", "| code | message | what fixes it |", "| --- | --- | --- |"]
     for kind in sorted(kinds, key=lambda each: (each.code, each.__name__)):
         message = " ".join((kind.__doc__ or "").split())
         rows.append(f"| `{kind.code}` | {_cell(message)} | {_cell(_filled(kind.hint_template)) or '-'} |")

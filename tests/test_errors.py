@@ -1,4 +1,4 @@
-"""An error says what happened and what mends it, and survives the way between processes."""
+"""An error says what happened and what fixes it, and survives the way between processes."""
 
 from __future__ import annotations
 

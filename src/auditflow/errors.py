@@ -1,7 +1,7 @@
 """Every error AuditFlow raises on purpose.
 
 The docstring of a class is its message: a template filled with the facts given to the constructor.
-``hint`` is the command or setting that mends it. ``code`` is what an HTTP answer, a dead letter or a log
+``hint`` is the command or setting that fixes it. ``code`` is what an HTTP answer, a dead letter or a log
 line calls it, so that a person can search for it.
 """
 
@@ -83,7 +83,7 @@ class PluginBroken(AuditFlowError):
     """The {kind} {name!r} could not be loaded from {origin}: {reason}."""
 
     code = "PLUGIN_BROKEN"
-    hint_template = "Mend the module and start again; the other plugins are not affected."
+    hint_template = "Fix the module and start again; the other plugins are not affected."
 
 
 class PluginDirectoryMissing(AuditFlowError):
@@ -116,7 +116,7 @@ class JournalFull(AuditFlowError):
     """The journal holds {size} of at most {limit}, all of it still awaited by a pipeline."""
 
     code = "PUBLISH_FAILED"
-    hint_template = "See which pipeline is behind with `auditflow status`, mend its destination, or raise journal.max-size."
+    hint_template = "See which pipeline is behind with `auditflow status`, fix its destination, or raise journal.max-size."
 
 
 class TooMuchArriving(AuditFlowError):
@@ -130,7 +130,7 @@ class JournalUnavailable(AuditFlowError):
     """The journal at {path} cannot be written: {reason}."""
 
     code = "PUBLISH_FAILED"
-    hint_template = "Free disk space or mend the disk or its permissions; AuditFlow tries again by itself."
+    hint_template = "Free disk space or fix the disk or its permissions; AuditFlow tries again by itself."
 
 
 class JournalDamaged(AuditFlowError):
@@ -233,7 +233,7 @@ class KeysUnusable(AuditFlowError):
 
     code = "KEYS_UNUSABLE"
     hint_template = (
-        "Mend the file or its permissions, or take it from a backup; --file or --data-dir says where it is."
+        "Fix the file or its permissions, or take it from a backup; --file or --data-dir says where it is."
     )
 
 
@@ -328,7 +328,7 @@ class RedactionFailed(InvalidRequest):
         super().__init__(reason=reason, status=status)
 
 
-class OutOfReach(AuditFlowError):
+class EgressDenied(AuditFlowError):
     """{what}: the sink service does not connect to private, local or reserved addresses for its callers."""
 
     code = "TARGET_REFUSED"

@@ -13,7 +13,7 @@ from auditflow.api.operate.events import Where
 from auditflow.api.operate.status import Status
 from auditflow.apps.operator import Operator
 from auditflow.apps.operator_audit import AuditedCommands
-from auditflow.ingest.operator_audit import OwnAudit
+from auditflow.ingest.operator_audit import OperatorAudit
 from auditflow.journal import Journal
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger import Ledger
@@ -53,7 +53,7 @@ def delivering(tmp_path: Path) -> Any:
 
     @asynccontextmanager
     async def delivering(ledger: Ledger) -> AsyncIterator[None]:
-        commands = AuditedCommands(tmp_path / "commands", OwnAudit(tmp_path))
+        commands = AuditedCommands(tmp_path / "commands", OperatorAudit(tmp_path))
         operator = Operator(commands, MemoryJournal(), ledger, lambda accounts: None, nothing_changed)
         working = asyncio.create_task(operator.run())
         yield

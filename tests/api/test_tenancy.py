@@ -15,7 +15,7 @@ from auditflow.ingest.auth.keys import KeyFile
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import Letter, Progress, Selection, Update
+from auditflow.ledger import DeadLetter, Progress, Selection, Update
 from auditflow.ledger.memory import MemoryLedger
 
 SCOPES = [f"audit-event:{right}" for right in ("read", "operate", "write")]
@@ -23,10 +23,10 @@ OURS, THEIRS = (f"0190a0b0-0000-7000-8000-00000000000{n}" for n in (1, 2))
 NOTHING = "0190a0b0-0000-7000-8000-000000000009"
 
 
-def letter(pipeline: str, sequence: int) -> Letter:
+def letter(pipeline: str, sequence: int) -> DeadLetter:
     tenant = pipeline.rpartition("/")[0] or "_platform"
     event = json.dumps({"eventType": "a", "sourceSystem": "b", "tenantId": tenant}).encode()
-    return Letter(pipeline, sequence, "Bad", "no", event, last_failed=1, tenant=tenant, event_id=OURS)
+    return DeadLetter(pipeline, sequence, "Bad", "no", event, last_failed=1, tenant=tenant, event_id=OURS)
 
 
 @pytest.fixture
@@ -121,20 +121,20 @@ async def test_what_is_another_s_is_answered_as_if_it_were_not_there(asking, del
             answers.append(told(answer, name))
     assert answers[0] == answers[1]
     assert answers[0][0] in {403, 404}
-    assert len(ledger.letters()) == 3
-    assert not [one for one in ledger.letters() if one.target]
+    assert len(ledger.dead_letters()) == 3
+    assert not [one for one in ledger.dead_letters() if one.target]
     assert not [account for account in ledger.accounts() if account.paused]
 
 
 async def test_replay_and_purge_without_a_filter_are_of_the_own_letters(asking, delivering, ledger):
     async with asking("acme") as ask, delivering(ledger):
         assert (await ask.post("/api/v1/dead-letters/replay", json={})).json() == {"replayed": 1}
-    assert [one.tenant for one in ledger.letters() if one.target] == ["acme"]
+    assert [one.tenant for one in ledger.dead_letters() if one.target] == ["acme"]
     async with asking("globex") as ask, delivering(ledger):
         refused = await ask.delete("/api/v1/dead-letters")
         assert refused.status_code == 400
         assert (await ask.delete("/api/v1/dead-letters?all=true")).json() == {"purged": 1}
-    assert [one.tenant for one in ledger.letters(Selection())] == ["acme", "_platform"]
+    assert [one.tenant for one in ledger.dead_letters(Selection())] == ["acme", "_platform"]
 
 
 async def test_an_event_is_found_by_its_tenant_and_by_who_acts_for_all(asking):

@@ -11,11 +11,11 @@ import pytest
 from auditflow.apps import delivery as delivery_module
 from auditflow.apps.delivery import Delivery, _change
 from auditflow.config import PipelineConfig, Running
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger import Replay, Selection
 from auditflow.ledger.memory import MemoryLedger
-from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.read.tail import TailReader
 from auditflow.plugins import Catalogue, SinkEntry, TransformerEntry, discover
 from auditflow.sinks._base import Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
@@ -63,7 +63,7 @@ def delivery(journal, ledger, made) -> Callable[..., Any]:
         ledger.register([config.name for config in configs], journal.head(), journal.oldest())
         stopping = asyncio.Event()
         running = asyncio.create_task(
-            Delivery(configs, catalogue, Tail(journal), ledger).run(stopping, seconds)
+            Delivery(configs, catalogue, TailReader(journal), ledger).run(stopping, seconds)
         )
 
         async def stop() -> None:
@@ -85,7 +85,7 @@ def configured(pipeline: dict[str, Any], tenant: str = "") -> Running:
 async def append(journal: MemoryJournal, count: int) -> None:
     ids = [str(uuid.uuid4()) for _ in range(count)]
     events = [b'{"eventType":"a","sourceSystem":"b","eventId":"%s"}' % each.encode() for each in ids]
-    await journal.append(Batch(events, ids, [""] * count))
+    await journal.append(AppendBatch(events, ids, [""] * count))
 
 
 async def test_pipelines_with_the_same_sink_and_properties_share_it(delivery, journal, ledger, made):
@@ -171,7 +171,7 @@ async def changing(journal, ledger, made) -> AsyncIterator[Changing]:
     catalogue = discover()
     catalogue.add(SinkEntry("recorded", "test", lambda: Recorded))
     ledger.register(["a", "b"], 1, 1)
-    delivery = Delivery([configured({"name": n}) for n in ("a", "b")], catalogue, Tail(journal), ledger)
+    delivery = Delivery([configured({"name": n}) for n in ("a", "b")], catalogue, TailReader(journal), ledger)
     stopping = asyncio.Event()
     running = asyncio.create_task(delivery.run(stopping, 5))
     yield Changing(delivery, catalogue, journal, ledger)
@@ -195,8 +195,8 @@ async def test_a_pipeline_that_waits_for_its_next_attempt_changes_at_once(changi
     made[0].answer(Outcome(Verdict.RETRY, "Throttled", retry_after=3600), times=100)
     await append(changing.journal, 3)
     await made[0].wait_until(lambda: made[0].calls)
-    mended = {"name": "a", "sink": {"properties": {"to": "elsewhere"}}}
-    assert await changing.change(mended, {"name": "b"}) == ["a"]
+    fixed = {"name": "a", "sink": {"properties": {"to": "elsewhere"}}}
+    assert await changing.change(fixed, {"name": "b"}) == ["a"]
     await changing.until(lambda: changing.delivered("a") == 3)
     assert (changing.delivered("b"), made[0].closed) == (0, 0)
 

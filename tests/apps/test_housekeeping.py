@@ -13,7 +13,7 @@ from auditflow.apps import housekeeping as module
 from auditflow.apps.housekeeping import DEAD_LETTERS_FULL, Housekeeping
 from auditflow.config import Config
 from auditflow.errors import JournalUnavailable
-from auditflow.ledger import Letter, Progress, Update
+from auditflow.ledger import DeadLetter, Progress, Update
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.ledger.receipts import receipt
 
@@ -29,10 +29,11 @@ class World:
         self.purges: list[tuple[int, str]] = []
         self.now = int(time.time() * 1000)
 
-    def letters(self, count: int, age: int = 0) -> None:
+    def dead_letters(self, count: int, age: int = 0) -> None:
         failed = self.now - age
         letters = [
-            Letter("a", n, "Bad", "no", b"{}", first_failed=failed, last_failed=failed) for n in range(count)
+            DeadLetter("a", n, "Bad", "no", b"{}", first_failed=failed, last_failed=failed)
+            for n in range(count)
         ]
         self.ledger.commit([Update("a", Progress(1), letters=letters)])
 
@@ -73,14 +74,14 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 )
 async def test_many_letters_are_warned_of_and_too_many_stop_the_pipeline(world, count, told):
     world.limits = {"max-count": 10}
-    world.letters(count)
+    world.dead_letters(count)
     await world.until(lambda: world.told is not None)
     assert world.told == told
 
 
 async def test_room_made_or_a_limit_raised_lets_it_go_on(world, caplog):
     world.limits = {"max-count": 10}
-    world.letters(10)
+    world.dead_letters(10)
     await world.until(lambda: world.told and world.told[0])
     world.limits = {"max-count": 100}
     await world.until(lambda: world.told == (None, ""))
@@ -89,9 +90,9 @@ async def test_room_made_or_a_limit_raised_lets_it_go_on(world, caplog):
 
 async def test_what_is_too_old_is_deleted_and_says_so_later(world, caplog):
     world.limits = {"max-age": "10h"}
-    world.letters(2, 11 * HOUR)
-    world.letters(1, HOUR)
-    await world.until(lambda: len(world.ledger.letters()) == 1)
+    world.dead_letters(2, 11 * HOUR)
+    world.dead_letters(1, HOUR)
+    await world.until(lambda: len(world.ledger.dead_letters()) == 1)
     assert "the dead letters of 2 events were older than dead-letters.max-age" in caplog.text
     assert world.purges == [(2, "older than dead-letters.max-age")]
     assert '"purged":true' in world.ledger.receipt_of("a", 1).place
@@ -99,15 +100,15 @@ async def test_what_is_too_old_is_deleted_and_says_so_later(world, caplog):
 
 async def test_what_is_soon_too_old_is_warned_of(world):
     world.limits = {"max-age": "10h"}
-    world.letters(1, 9 * HOUR)
+    world.dead_letters(1, 9 * HOUR)
     await world.until(lambda: world.told is not None)
     assert "dead-letters.max-age on 20" in world.told[1]
 
 
 async def test_without_a_limit_of_age_none_is_deleted(world):
-    world.letters(1, 9000 * HOUR)
+    world.dead_letters(1, 9000 * HOUR)
     await world.until(lambda: world.told == (None, ""))
-    assert len(world.ledger.letters()) == 1
+    assert len(world.ledger.dead_letters()) == 1
 
 
 async def test_receipts_go_with_the_blocks_of_their_time(world):
@@ -127,6 +128,6 @@ async def test_a_disk_that_refuses_is_told_and_tried_again(world, monkeypatch, c
         "forget_receipts",
         lambda at: (faults and (_ for _ in ()).throw(faults.pop())) or forget(at),
     )
-    world.letters(1)
+    world.dead_letters(1)
     await world.until(lambda: world.told is not None)
     assert "old receipts and dead letters stay" in caplog.text

@@ -8,7 +8,7 @@ from auditflow.apps import ingest
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.config import Config
 from auditflow.errors import JournalDamaged
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger import Progress, Update
 from auditflow.ledger.memory import MemoryLedger
@@ -19,8 +19,8 @@ PIPELINES = [
 ]
 
 
-def batch(count: int) -> Batch:
-    return Batch([b"{}"] * count, [str(uuid.uuid4()) for _ in range(count)], [""] * count)
+def batch(count: int) -> AppendBatch:
+    return AppendBatch([b"{}"] * count, [str(uuid.uuid4()) for _ in range(count)], [""] * count)
 
 
 async def test_the_enabled_pipelines_are_accountable_before_the_first_event_is_accepted(tmp_path: Path):
@@ -51,7 +51,7 @@ async def test_what_every_active_pipeline_has_done_with_is_evicted(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["journal", "ledger"])
-async def test_damage_that_a_reader_has_met_ends_the_role_so_that_it_is_mended(tmp_path: Path, name: str):
+async def test_damage_that_a_reader_has_met_ends_the_role_so_that_it_is_fixed(tmp_path: Path, name: str):
     directory = DataDirectory(tmp_path)
     recovery.note_damage(getattr(directory, name), "the image is malformed")
     with pytest.raises(JournalDamaged, match="the image is malformed"):

@@ -10,9 +10,9 @@ import pytest
 
 from auditflow.apps.operator import Operator
 from auditflow.errors import CommandRefused, ConfigError, Problem
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import Account, Letter, Progress, Selection, Update
+from auditflow.ledger import Account, DeadLetter, Progress, Selection, Update
 from auditflow.ledger.commands import Commands
 from auditflow.ledger.memory import MemoryLedger
 
@@ -24,7 +24,7 @@ def ledger() -> MemoryLedger:
     ledger = MemoryLedger()
     ledger.register(["a", "b", "old"], 1, 1)
     for name in ("a", "b", "old"):
-        ledger.commit([Update(name, Progress(2), letters=[Letter(name, 1, "Bad", "no", b"{}")])])
+        ledger.commit([Update(name, Progress(2), letters=[DeadLetter(name, 1, "Bad", "no", b"{}")])])
     ledger.register(["a", "b"], 2, 1)
     return ledger
 
@@ -72,7 +72,10 @@ def test_an_unknown_command_is_refused(operator):
 
 def test_letters_are_replayed_by_the_pipelines_that_run(operator, ledger):
     assert operator.carry_out("replay", {"selection": ALL, "replay": {"rate": 5.0}}) == {"replayed": 2}
-    assert [(one.pipeline, one.rate) for one in ledger.letters() if one.target] == [("a", 5.0), ("b", 5.0)]
+    assert [(one.pipeline, one.rate) for one in ledger.dead_letters() if one.target] == [
+        ("a", 5.0),
+        ("b", 5.0),
+    ]
 
 
 def test_letters_of_a_pipeline_that_is_gone_go_to_another(operator, ledger):
@@ -84,7 +87,7 @@ def test_letters_of_a_pipeline_that_is_gone_go_to_another(operator, ledger):
 def test_letters_are_purged_while_others_are_replayed(operator, ledger):
     operator.carry_out("replay", {"selection": ALL | {"pipeline": "a"}, "replay": {}})
     assert operator.carry_out("purge", {"selection": ALL}) == {"purged": 2}
-    assert [one.pipeline for one in ledger.letters()] == ["a"]
+    assert [one.pipeline for one in ledger.dead_letters()] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +104,7 @@ def test_a_misshapen_command_changes_nothing_and_hinders_no_other(operator, ledg
     (tmp_path / "2.command").write_bytes(b'["pause",{"pipeline":"b"}]')
     assert Commands(tmp_path).carry_out(operator.carry_out) == 2
     assert paused(ledger) == {"a": False, "b": True, "old": False}
-    assert [letter.target for letter in ledger.letters()] == ["", "", ""]
+    assert [letter.target for letter in ledger.dead_letters()] == ["", "", ""]
 
 
 async def test_the_pipelines_are_told_after_a_command(ledger, tmp_path):
@@ -118,13 +121,15 @@ async def test_the_pipelines_are_told_after_a_command(ledger, tmp_path):
 
 async def test_a_stretch_of_the_journal_is_entered_once_however_often_it_is_asked_for(ledger, tmp_path):
     journal = MemoryJournal(clock=lambda: 5.0)
-    await journal.append(Batch([b"{}"] * 3, [str(uuid4()) for _ in range(3)], [""] * 3))
+    await journal.append(AppendBatch([b"{}"] * 3, [str(uuid4()) for _ in range(3)], [""] * 3))
     operator = Operator(Commands(tmp_path), journal, ledger, lambda accounts: None, reloaded)
     order = {"pipeline": "a", "since": 5000, "until": 6000, "asked": "x"}
     for _ in range(2):
         assert operator.carry_out("deliver-again", order) == {"pipeline": "a", "events": 3}
     assert operator.carry_out("deliver-again", order | {"until": 5000, "asked": "y"})["events"] == 0
-    assert [[lane.pending for lane in account.lanes] for account in ledger.accounts()] == [[3], [], []]
+    assert [
+        [replay_range.pending for replay_range in account.replay_ranges] for account in ledger.accounts()
+    ] == [[3], [], []]
     with pytest.raises(CommandRefused, match="those that do: a, b"):
         operator.carry_out("deliver-again", order | {"pipeline": "old"})
 

@@ -13,19 +13,19 @@ from typing import Any
 
 import pytest
 
-from auditflow.apps import operator_audit as own_audit
+from auditflow.apps import operator_audit
 from auditflow.apps.operator import Operator
 from auditflow.apps.operator_audit import AuditedCommands, keep, refusals
 from auditflow.errors import CommandRefused
 from auditflow.ingest.admission import Admission, Quota
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.operator_audit import ITSELF, OwnAudit
+from auditflow.ingest.operator_audit import ITSELF, OperatorAudit
 from auditflow.ingest.publish import Publish
 from auditflow.ingest.redaction.by_tenant import Redactions
 from auditflow.ingest.redaction.config import RedactionConfig
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import Letter, Progress, Selection, Update
+from auditflow.ledger import DeadLetter, Progress, Selection, Update
 from auditflow.ledger.commands import Commands
 from auditflow.ledger.memory import MemoryLedger
 
@@ -33,8 +33,8 @@ AMARA = {"actor": "amara", "actorTenant": "acme", "peer": "10.0.0.7"}
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> OwnAudit:
-    return OwnAudit(tmp_path)
+def own(tmp_path: Path) -> OperatorAudit:
+    return OperatorAudit(tmp_path)
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def journal() -> MemoryJournal:
 def ledger() -> MemoryLedger:
     ledger = MemoryLedger()
     ledger.register(["p"], 1, 1)
-    letters = [Letter("p", n, "Bad", "no", b'{"secret":"of acme"}', tenant="acme") for n in (1, 2)]
+    letters = [DeadLetter("p", n, "Bad", "no", b'{"secret":"of acme"}', tenant="acme") for n in (1, 2)]
     ledger.commit([Update("p", Progress(3), letters=letters)])
     return ledger
 
 
 @contextmanager
-def keeping(own: OwnAudit, publish: Publish) -> Iterator[None]:
+def keeping(own: OperatorAudit, publish: Publish) -> Iterator[None]:
     task = asyncio.create_task(keep([own], publish))
     yield
     task.cancel()
@@ -68,7 +68,7 @@ def stored(journal: MemoryJournal) -> list[dict[str, Any]]:
     return [json.loads(event) for block in journal.read(1, 2**20) for event in block.events]
 
 
-def noted(own: OwnAudit) -> list[tuple[str, dict[str, Any]]]:
+def noted(own: OperatorAudit) -> list[tuple[str, dict[str, Any]]]:
     events = [json.loads(raw) for raw in own.waiting().values()]
     return [(event["eventType"].removeprefix("auditflow."), event["extra"]) for event in events]
 
@@ -98,7 +98,7 @@ async def test_an_event_that_a_crash_has_left_behind_is_not_stored_twice(own, jo
 
 async def test_events_wait_while_the_journal_is_full(own, journal):
     full = MemoryJournal(max_size=1_000)
-    await full.append(Batch([b"x" * 900], ["0190a0b0-0000-7000-8000-000000000000"], ["t"]))
+    await full.append(AppendBatch([b"x" * 900], ["0190a0b0-0000-7000-8000-000000000000"], ["t"]))
     own.note("pipelines.paused", AMARA)
     publish = Publish(full, Limits())
     with keeping(own, publish):
@@ -119,7 +119,7 @@ async def test_events_wait_while_the_platform_is_disabled_and_are_redacted_like_
     publish = Publish(journal, Limits(), admission, Redactions(rules))
     own.note("pipelines.paused", AMARA)
     with keeping(own, publish):
-        await asyncio.sleep(3 * own_audit.LOOK_SECONDS)
+        await asyncio.sleep(3 * operator_audit.LOOK_SECONDS)
         assert (own.count(), journal.head()) == (1, 1)
         admission.provision({})
         await until(lambda: own.count() == 0)
@@ -197,7 +197,7 @@ async def test_refused_calls_are_noted_until_too_many_wait(own, monkeypatch):
     refused("key", "10.0.0.9")
     await until(own.waiting)
     assert noted(own) == [("calls.refused", {"peer": "10.0.0.9", "outcome": "refused", "reason": "key"})]
-    monkeypatch.setattr(own_audit, "MOST_REFUSALS", 1)
+    monkeypatch.setattr(operator_audit, "MOST_REFUSALS", 1)
     refused("key", "10.0.0.10")
     await asyncio.get_running_loop().run_in_executor(None, lambda: None)
     assert own.count() == 1

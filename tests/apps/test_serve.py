@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.apps import data_directory
-from auditflow.apps.configuration.active import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.configuration.active import IN_FORCE, ActiveConfiguration, ConfigFile
 from auditflow.apps.http.server import bind
 from auditflow.apps.lifecycle import EXIT_DAMAGED
 from auditflow.apps.serve import Start, _bound, _run, serve
@@ -41,7 +41,7 @@ def test_a_second_one_over_the_same_data_is_refused(start, monkeypatch):
     lock = start.directory.lock("delivery")
     with pytest.raises(DataDirectoryInUse):
         serve(start, "all")
-    assert InForce(start.directory.config, copies=True).text() is None, (
+    assert ActiveConfiguration(start.directory.config, copies=True).text() is None, (
         "it has replaced the first one's configuration"
     )
     os.close(lock)

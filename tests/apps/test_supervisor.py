@@ -166,7 +166,7 @@ def test_a_role_that_dies_again_and_again_waits_longer_each_time(supervised):
     assert pauses == [0.2, 0.4, 0.8]
 
 
-def test_damage_starts_both_anew(supervised):
+def test_damage_starts_both_again(supervised):
     one = supervised().ready()
     os.kill(one.starts("delivery")[0], signal.SIGUSR1)
     one.wait_until(lambda: one.log.count("ready: ") == 2)
@@ -174,7 +174,7 @@ def test_damage_starts_both_anew(supervised):
     assert not runs(one.starts("ingest")[0])
 
 
-def test_damage_found_while_starting_starts_both_anew_too(supervised):
+def test_damage_found_while_starting_starts_both_again_too(supervised):
     one = supervised("delivery:damaged-at-first:1").ready()
     assert len(one.starts("ingest")) == len(one.starts("delivery")) == 2
     assert EXIT_DAMAGED == 75

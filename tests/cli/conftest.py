@@ -20,7 +20,7 @@ from auditflow.apps.operator_audit import AuditedCommands
 from auditflow.cli import main
 from auditflow.config import PipelineConfig
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.operator_audit import OwnAudit
+from auditflow.ingest.operator_audit import OperatorAudit
 from auditflow.ingest.publish import Publish
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger.memory import MemoryLedger
@@ -78,7 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ledger.register(["everything"], journal.head(), journal.oldest())
     publish = Publish(journal, Limits())
     data = tmp_path_factory.mktemp("data")
-    commands = AuditedCommands(data / "commands", OwnAudit(data))
+    commands = AuditedCommands(data / "commands", OperatorAudit(data))
     status = Status(journal, ledger, time.time)
     everything = PipelineConfig.model_validate({"name": "everything", "sink": {"name": "logging_sink"}})
     where = Where(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from auditflow.ledger import Letter, Progress, Update
+from auditflow.ledger import DeadLetter, Progress, Update
 
 Run = Callable[..., Any]
 ID = "019a0000-0000-7000-8000-000000000001"
@@ -21,11 +21,11 @@ EVENT = {"eventType": "a", "sourceSystem": "b", "eventId": ID}
 def letters(server) -> Any:
     own = {"tenant": "_platform", "event_id": ID, "first_failed": 1_000}
     some = [
-        Letter(
+        DeadLetter(
             "everything", 1, "Bad", "cannot \x1b[31mbe", json.dumps(EVENT).encode(), last_failed=2_000, **own
         ),
-        Letter("everything", 2, "Bad", "cannot be", b"{}", last_failed=3_000),
-        Letter("everything", 3, "Worse", "never", b"{}", last_failed=4_000),
+        DeadLetter("everything", 2, "Bad", "cannot be", b"{}", last_failed=3_000),
+        DeadLetter("everything", 3, "Worse", "never", b"{}", last_failed=4_000),
     ]
     server.ledger.commit([Update("everything", Progress(1), letters=some)])
     return server
@@ -60,7 +60,7 @@ def test_purging_without_a_selection_deletes_nothing_unless_all_is_said(auditflo
     answer = auditflow("dead-letters", "purge", "--yes", "--url", letters.url)
     assert (answer.code, answer.out) == (2, "")
     assert "--all" in answer.err
-    assert len(letters.ledger.letters()) == 3
+    assert len(letters.ledger.dead_letters()) == 3
 
 
 def test_one_is_shown_whole(auditflow: Run, letters) -> None:
@@ -72,7 +72,7 @@ def test_one_is_shown_whole(auditflow: Run, letters) -> None:
 
 def test_a_selection_is_replayed(auditflow: Run, letters) -> None:
     answer = auditflow("dead-letters", "replay", "--code", "Bad", "--rate", "5", "--url", letters.url)
-    assert answer.out == "2 events are delivered anew; see auditflow status\n"
+    assert answer.out == "2 events are delivered again; see auditflow status\n"
     assert [(one.id, one.rate) for one in letters.ledger.to_replay("everything")] == [(1, 5.0), (2, 5.0)]
 
 
@@ -83,10 +83,10 @@ def test_some_are_replayed_by_number(auditflow: Run, letters) -> None:
 
 def test_one_is_replayed_with_an_edited_event(auditflow: Run, letters, tmp_path: Path) -> None:
     file = tmp_path / "event.json"
-    file.write_text(json.dumps(EVENT | {"extra": {"mended": 1}}))
+    file.write_text(json.dumps(EVENT | {"extra": {"fixed": 1}}))
     assert auditflow("dead-letters", "replay", "1", "--event", file, "--url", letters.url).code == 0
     (letter,) = letters.ledger.to_replay("everything")
-    assert json.loads(letter.event)["extra"] == {"mended": 1}
+    assert json.loads(letter.event)["extra"] == {"fixed": 1}
 
 
 @pytest.mark.parametrize(("ids", "text"), [([], "{}"), (["1", "2"], "{}"), (["1"], "{")])
@@ -112,7 +112,7 @@ def test_purging_asks_first(auditflow: Run, letters, monkeypatch: pytest.MonkeyP
     answer = auditflow("dead-letters", "purge", "--code", "Bad", "--url", letters.url)
     assert answer.code == 1
     assert "Delete 2 events for good?" in answer.err
-    assert len(letters.ledger.letters()) == 3
+    assert len(letters.ledger.dead_letters()) == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert (
         "2 events are deleted"
@@ -121,7 +121,7 @@ def test_purging_asks_first(auditflow: Run, letters, monkeypatch: pytest.MonkeyP
     assert (
         "1 event is deleted" in auditflow("dead-letters", "purge", "--all", "--yes", "--url", letters.url).out
     )
-    assert letters.ledger.letters() == []
+    assert letters.ledger.dead_letters() == []
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_an_empty_choice_never_means_every_letter(auditflow: Run, letters, choic
     for command in (("purge", "--yes"), ("replay",)):
         answer = auditflow("dead-letters", *command, *choice, "--url", letters.url)
         assert answer.code == code, answer.err
-    assert [letter.target for letter in letters.ledger.letters()] == ["", "", ""]
+    assert [letter.target for letter in letters.ledger.dead_letters()] == ["", "", ""]
 
 
 @pytest.mark.parametrize("rate", ["inf", "nan", "-1", "1e7"])
@@ -152,7 +152,7 @@ def test_a_rate_that_is_none_is_a_wrong_command_line(auditflow: Run, letters, ra
 
 def test_nothing_printed_steers_the_terminal(auditflow: Run, server) -> None:
     evil = "\x9b31m\x1b[31m\x7f"
-    letter = Letter("everything", 1, "Bad", evil, json.dumps({"x": evil}, ensure_ascii=False).encode())
+    letter = DeadLetter("everything", 1, "Bad", evil, json.dumps({"x": evil}, ensure_ascii=False).encode())
     server.ledger.commit([Update("everything", Progress(1), letters=[letter])])
     for command in (["show", "1"], ["list"], ["list", "--format", "json"]):
         out = auditflow("dead-letters", *command, "--url", server.url).out

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.ingest.auth.keys import Keys
-from auditflow.ingest.operator_audit import OwnAudit
+from auditflow.ingest.operator_audit import OperatorAudit
 
 
 def test_a_key_is_printed_once_and_opens_the_door(auditflow, tmp_path: Path):
@@ -55,7 +55,7 @@ def test_what_is_done_to_keys_waits_for_the_server_to_put_it_on_record(auditflow
     number, secret = text.split("_", 2)[1:]
     auditflow("keys", "revoke", number, "--file", file)
     auditflow("keys", "revoke", number, "--file", file)  # there is nothing to revoke any more
-    waiting = b"\n".join(OwnAudit(tmp_path).waiting().values())
+    waiting = b"\n".join(OperatorAudit(tmp_path).waiting().values())
     events = [json.loads(event) for event in waiting.splitlines()]
     assert [event["eventType"] for event in events] == ["auditflow.keys.created", "auditflow.keys.revoked"]
     key = {"keyId": number, "keyName": "web", "keyTenant": "acme", "scopes": ["audit-event:write"]}

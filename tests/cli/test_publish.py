@@ -50,7 +50,7 @@ def test_a_bad_line_is_named_with_its_place_and_the_good_ones_are_stored(auditfl
     assert third.startswith("events.ndjson:3: ")
 
 
-def test_what_was_accepted_before_a_trouble_is_told(auditflow: Run, server) -> None:
+def test_what_was_accepted_before_a_problem_is_told(auditflow: Run, server) -> None:
     Path("good.ndjson").write_text(EVENT)
     answer = auditflow("publish", "good.ndjson", "nowhere.ndjson", "--url", server.url)
     assert (answer.code, answer.out) == (1, "1 accepted, 0 duplicates, 0 rejected\n")

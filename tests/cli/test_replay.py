@@ -22,7 +22,7 @@ def test_a_dry_run_says_how_many_and_does_nothing(auditflow, published):
         "replay", "--pipeline", "everything", "--since", "1h", "--dry-run", "--url", published.url
     )
     assert (answer.code, answer.out) == (0, "everything takes 3 of the 3 events of that time\n")
-    assert [account.lanes for account in published.ledger.accounts()] == [[]]
+    assert [account.replay_ranges for account in published.ledger.accounts()] == [[]]
 
 
 @pytest.mark.parametrize(

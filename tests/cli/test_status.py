@@ -107,7 +107,7 @@ def test_something_else_at_that_address_is_recognised(auditflow: Run, answers, a
 
 
 @pytest.mark.parametrize("state", ["active", "retrying", "blocked", "paused"])
-def test_each_state_is_shown_and_only_a_trouble_with_its_error_and_hint(state: str) -> None:
+def test_each_state_is_shown_and_only_a_problem_with_its_error_and_hint(state: str) -> None:
     text = "\n".join(drawn(of(row("logins", state)), 200))
     assert f" {state} " in text
     assert ("AccessDeniedException" in text) == (state != "active")

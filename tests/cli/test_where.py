@@ -15,9 +15,9 @@ from auditflow.api import problems
 from auditflow.api.operate import events as where
 from auditflow.apps.http.server import Server, bind
 from auditflow.config import PipelineConfig
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import Letter, Progress, Update
+from auditflow.ledger import DeadLetter, Progress, Update
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.ledger.receipts import receipt
 
@@ -51,7 +51,7 @@ class Running:
         events = [
             json.dumps({"eventId": event_id, "eventType": "a", "tenantId": each}).encode() for each in tenants
         ]
-        asyncio.run(self.journal.append(Batch(events, [event_id] * len(events), [*tenants])))
+        asyncio.run(self.journal.append(AppendBatch(events, [event_id] * len(events), [*tenants])))
         return event_id
 
     def finish(self, **update: object) -> None:
@@ -106,7 +106,7 @@ def test_a_filtered_event_is_told_with_the_rule(auditflow, running):
 
 def test_control_characters_do_not_reach_the_terminal(auditflow, running):
     event_id = running.publish("acme")
-    bad = Letter("p", 1, "Bad" + STEERING, "no" + STEERING, b"{}", last_failed=1)
+    bad = DeadLetter("p", 1, "Bad" + STEERING, "no" + STEERING, b"{}", last_failed=1)
     running.finish(letters=[bad])
     out = auditflow("where", event_id, "--url", running.url).out
     assert not set(STEERING) & set(out) - {"[", "2", "J"}

@@ -178,7 +178,7 @@ def test_option_2_writes_with_the_right_external_id_only_and_holds_the_others_ba
     assert callers(cloud) == {f"arn:aws:sts::{TARGET}:assumed-role/AuditFlowCloudWatchRole/auditflow"}
 
 
-def test_option_2_goes_on_once_the_trust_policy_is_mended(serve, cloud):
+def test_option_2_goes_on_once_the_trust_policy_is_fixed(serve, cloud):
     trusted = {"trust": [f"arn:aws:iam::{SOURCE}:root"], "policies": [WRITE]}
     cloud.add_role(TARGET_ROLE, external_id="another-id", **trusted)
     running = serve(configuration(pipeline(role_arn=TARGET_ROLE, external_id=EXTERNAL_ID)), **source(cloud))

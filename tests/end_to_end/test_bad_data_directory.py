@@ -265,7 +265,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", ["journal.sqlite", "ledger.sqlite"])
-def test_files_damaged_while_stopped_are_mended_at_the_next_start(serve, cloud, name):
+def test_files_damaged_while_stopped_are_fixed_at_the_next_start(serve, cloud, name):
     running = serve(cloud=cloud)
     client = Client(running)
     for kind in ("bytes flipped", "truncated to a half", "replaced"):
@@ -307,7 +307,7 @@ def test_a_damaged_ledger_with_a_backlog_loses_none_of_it(serve, cloud, kind):
         ("ledger.sqlite", "deleted"),
     ],
 )
-def test_files_damaged_while_running_are_mended_and_work_goes_on(serve, cloud, name, kind):
+def test_files_damaged_while_running_are_fixed_and_work_goes_on(serve, cloud, name, kind):
     running = serve(cloud=cloud)
     client = Client(running)
     client.publish_until(200, size=500)
@@ -320,7 +320,7 @@ def test_files_damaged_while_running_are_mended_and_work_goes_on(serve, cloud, n
     assert "Traceback" not in running.log
 
 
-def test_damage_that_only_a_reader_meets_is_mended_too(serve, cloud):
+def test_damage_that_only_a_reader_meets_is_fixed_too(serve, cloud):
     running = serve(cloud=cloud)
     client = Client(running)
     for _ in range(3):
@@ -330,7 +330,7 @@ def test_damage_that_only_a_reader_meets_is_mended_too(serve, cloud):
     client.publish_until(200, count=50)
     wait_for(lambda: running.status()["state"] == "blocked", what="the pipeline to be blocked")
     DAMAGE["truncated to a half"](running.data / "ledger.sqlite")  # delivery has no reason to read it
-    wait_for(lambda: _asked(running) and "set aside" in running.log, 40, "the damage to be found and mended")
+    wait_for(lambda: _asked(running) and "set aside" in running.log, 40, "the damage to be found and fixed")
     cloud.clear_faults()
     wait_for(lambda: client.acknowledged <= arrived(cloud), 40, "delivery to go on")
     wait_for(lambda: _balanced(running), 20, "status to be right")

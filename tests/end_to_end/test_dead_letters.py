@@ -117,7 +117,7 @@ def test_a_replay_goes_on_after_a_kill_and_loses_nothing(serve, cloud, victim):
     row = running.settled()
     assert (row["delivered"], row["deadLettered"], row["replaying"]) == (60, 0, 0)
     again = Counter(arrived(cloud))
-    assert sum(again.values()) - len(again) <= 6  # two portions: one unrecorded, one under way
+    assert sum(again.values()) - len(again) <= 6  # two slices: one unrecorded, one under way
 
 
 def test_a_pause_outlives_every_process_and_loses_nothing(serve, cloud):

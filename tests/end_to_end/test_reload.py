@@ -35,7 +35,7 @@ def auditflow(running: Serve, *arguments: str) -> subprocess.CompletedProcess[st
     )
 
 
-def test_a_pipeline_that_is_blocked_goes_on_as_soon_as_its_configuration_is_mended(serve, cloud):
+def test_a_pipeline_that_is_blocked_goes_on_as_soon_as_its_configuration_is_fixed(serve, cloud):
     running = serve(STUCK, cloud=cloud)
     for _ in range(3):
         running.publish(EVENT)

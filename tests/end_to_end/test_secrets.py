@@ -83,7 +83,7 @@ def test_no_log_answer_page_metric_or_file_for_others_has_a_secret(serve, refusi
         answers.append(httpx2.get(f"{running.url}/api/v1/status", headers=mine))
         return all(row["lastError"] for row in answers[-1].json()["pipelines"])
 
-    wait_for(all_failed, what="every pipeline to meet its trouble")
+    wait_for(all_failed, what="every pipeline to meet its problem")
     for page in PAGES:
         answers += [httpx2.get(url + page, headers=mine) for url in (running.url, running.sink_url)]
     for headers in (

@@ -1,6 +1,6 @@
 """Every entry of the guide's troubleshooting: the state, message and hint that status shows, and that work goes on.
 
-One `auditflow serve` with a pipeline for each trouble: none of them holds up another.
+One `auditflow serve` with a pipeline for each problem: none of them holds up another.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Problem:
     """What is wrong, and what status says of it."""
 
     state: str
@@ -38,48 +38,48 @@ def error(code: str, message: str) -> dict[str, Any]:
 
 
 TROUBLES = {
-    "missing": Trouble(
-        "blocked", "ResourceNotFoundException", "does not exist", "aws logs create-log-group --log-group-name /trouble/missing --region us-east-1",
+    "missing": Problem(
+        "blocked", "ResourceNotFoundException", "does not exist", "aws logs create-log-group --log-group-name /problem/missing --region us-east-1",
         properties={"create-log-group": "false"},
     ),
-    "denied": Trouble(
+    "denied": Problem(
         "blocked", "AccessDeniedException", "not authorized to perform: logs:PutLogEvents", '"logs:PutLogEvents"', {"kind": "deny"},
     ),
-    "token": Trouble(
+    "token": Problem(
         "retrying", "InvalidSequenceTokenException", "sequenceToken is invalid", "endpoint-url", {"kind": "invalid-sequence-token"},
     ),
-    "expired": Trouble(
+    "expired": Problem(
         "blocked", "ExpiredTokenException", "security token included in the request is expired", "renew access-key-id", {"kind": "expired-token"},
     ),
-    "disabled": Trouble(
+    "disabled": Problem(
         "blocked", "UnrecognizedClientException", "security token included in the request is invalid", "access-key", {"kind": "unrecognized-client"},
     ),
-    "behind": Trouble(
+    "behind": Problem(
         "blocked", "RequestExpired", "Request has expired", "clock", error("RequestExpired", "Request has expired."),
     ),
-    "ahead": Trouble(
+    "ahead": Problem(
         "blocked", "SignatureDoesNotMatch", "Signature not yet current", "clock",
         error("SignatureDoesNotMatch", "Signature not yet current: 20260101T000000Z is still later than 20251231T000000Z"),
     ),
-    "late": Trouble(
+    "late": Problem(
         "blocked", "SignatureDoesNotMatch", "Signature expired", "clock",
         error("SignatureDoesNotMatch", "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z"),
     ),
-    "mistyped": Trouble(
+    "mistyped": Problem(
         "blocked", "SignatureDoesNotMatch", "SignatureDoesNotMatch", "secret-access-key",
         error("SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
     ),
-    "key": Trouble(
+    "key": Problem(
         "blocked", "InvalidParameterException", "KMS key", "kms", {"kind": "kms-disabled"},
     ),
-    "quota": Trouble(
+    "quota": Problem(
         "retrying", "ThrottlingException", "Rate exceeded", "raise the quota", {"kind": "throttle"},
     ),
 }  # fmt: skip
 
 
 def pipelines(more: dict[str, dict[str, Any]]) -> str:
-    given = {name: trouble.properties for name, trouble in TROUBLES.items()} | more
+    given = {name: problem.properties for name, problem in TROUBLES.items()} | more
     return json.dumps(
         {
             "pipelines": [
@@ -88,7 +88,7 @@ def pipelines(more: dict[str, dict[str, Any]]) -> str:
                     "sink": {
                         "name": "aws_cloudwatch_sink",
                         "properties": {
-                            "log-group": f"/trouble/{name}",
+                            "log-group": f"/problem/{name}",
                             "flush-interval": "50ms",
                             **properties,
                         },
@@ -101,7 +101,7 @@ def pipelines(more: dict[str, dict[str, Any]]) -> str:
 
 
 def delivered(cloud, name: str) -> list[str]:
-    return sorted(json.loads(record.message)["eventId"] for record in cloud.events(f"/trouble/{name}"))
+    return sorted(json.loads(record.message)["eventId"] for record in cloud.events(f"/problem/{name}"))
 
 
 def published(running, count: int = 5) -> list[str]:
@@ -111,21 +111,21 @@ def published(running, count: int = 5) -> list[str]:
     return sorted(new)
 
 
-def test_each_trouble_is_named_with_what_mends_it_and_ends_when_it_is_mended(serve, cloud):
-    for name, trouble in TROUBLES.items():
-        if trouble.fault:
-            cloud.fault(**trouble.fault, operation="PutLogEvents", group=f"/trouble/{name}")
-    cloud.fault("already-accepted", group="/trouble/accepted")
+def test_each_problem_is_named_with_what_fixes_it_and_ends_when_it_is_fixed(serve, cloud):
+    for name, problem in TROUBLES.items():
+        if problem.fault:
+            cloud.fault(**problem.fault, operation="PutLogEvents", group=f"/problem/{name}")
+    cloud.fault("already-accepted", group="/problem/accepted")
     running = serve(pipelines({"fine": {}, "accepted": {}}), cloud=cloud)
     events = published(running)
-    for name, trouble in TROUBLES.items():
-        wait_for(lambda name=name: running.status(name)["lastError"], 30, f"{name} to be in trouble")
+    for name, problem in TROUBLES.items():
+        wait_for(lambda name=name: running.status(name)["lastError"], 30, f"{name} to show its problem")
         status = running.status(name)
         found = status["lastError"]
-        assert (status["state"], found["code"]) == (trouble.state, trouble.code), name
-        assert trouble.message in found["message"], name
-        assert trouble.hint, name
-        assert trouble.hint in found["hint"], name
+        assert (status["state"], found["code"]) == (problem.state, problem.code), name
+        assert problem.message in found["message"], name
+        assert problem.hint, name
+        assert problem.hint in found["hint"], name
         assert status["pending"] == len(events), name
     assert running.settled("fine")["state"] == "active"
     assert delivered(cloud, "fine") == events
@@ -134,7 +134,7 @@ def test_each_trouble_is_named_with_what_mends_it_and_ends_when_it_is_mended(ser
     logs = boto3.client(
         "logs", "us-east-1", endpoint_url=cloud.url, aws_access_key_id="a", aws_secret_access_key="b"
     )
-    logs.create_log_group(logGroupName="/trouble/missing")
+    logs.create_log_group(logGroupName="/problem/missing")
     for name in TROUBLES:
         assert running.settled(name)["deadLettered"] == 0
         assert delivered(cloud, name) == events, name

@@ -42,7 +42,7 @@ def event(number: int) -> dict:
 
 
 def publish(running: Serve, cloud, events: list[dict]) -> None:
-    """Publish in batches while the destination is in every kind of trouble and delivery is killed once."""
+    """Publish in batches while the destination is in every kind of problem and delivery is killed once."""
     cloud.fault("throttle", operation="PutLogEvents", rate=0.1)
     cloud.fault("reset", operation="PutLogEvents", rate=0.05)
     cloud.fault("reset-after", operation="PutLogEvents", rate=0.02)

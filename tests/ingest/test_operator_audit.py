@@ -10,25 +10,25 @@ from typing import Any
 import pytest
 
 from auditflow.event.model import is_own
-from auditflow.ingest.operator_audit import ITSELF, LONGEST_LIST, LONGEST_TEXT, READ, OwnAudit
-from auditflow.ingest.validate import examine
+from auditflow.ingest.operator_audit import ITSELF, LONGEST_LIST, LONGEST_TEXT, READ, OperatorAudit
+from auditflow.ingest.validate import validate
 
 AMARA = {"actor": "amara", "actorTenant": None, "peer": "10.0.0.7"}
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> OwnAudit:
-    return OwnAudit(tmp_path)
+def own(tmp_path: Path) -> OperatorAudit:
+    return OperatorAudit(tmp_path)
 
 
-def events(own: OwnAudit) -> list[dict[str, Any]]:
+def events(own: OperatorAudit) -> list[dict[str, Any]]:
     return [json.loads(raw) for raw in own.waiting().values()]
 
 
 def test_what_is_noted_waits_as_an_event_of_the_platform(own):
     own.note("pipelines.paused", AMARA, outcome="success", pipeline="p", reason=None)
     ((path, raw),) = own.waiting().items()
-    assert is_own(examine(raw, 10_000))
+    assert is_own(validate(raw, 10_000))
     event = json.loads(raw)
     assert event["eventType"] == "auditflow.pipelines.paused"
     assert event["extra"] == {"actor": "amara", "peer": "10.0.0.7", "outcome": "success", "pipeline": "p"}

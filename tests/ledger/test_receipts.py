@@ -18,7 +18,7 @@ def made(sequences, place: dict[str, object] | None = None) -> Receipt:
 @pytest.mark.parametrize(
     "sequences",
     [[7], [7, 8, 9], [7, 9], range(7, 10_007), range(7, 200_007, 20), [1, 2, 500_000]],
-    ids=["one", "a run", "with a hole", "a parcel", "every twentieth", "far apart"],
+    ids=["one", "a run", "with a hole", "a batch", "every twentieth", "far apart"],
 )
 def test_it_holds_its_events_and_no_other(sequences):
     one = made(sequences)
@@ -30,7 +30,7 @@ def test_an_unbroken_run_needs_no_list():
     assert made(range(1, 10_001)).members == b""
 
 
-def test_events_scattered_over_a_parcel_take_less_than_a_byte_each():
+def test_events_scattered_over_a_batch_take_less_than_a_byte_each():
     scattered = [sequence for sequence in range(1, 200_001) if hash((sequence, "x")) % 20 == 3]
     one = made(range(1, 200_001, 20))
     assert len(one.members) < 10_000

@@ -10,27 +10,27 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 import uuid_utils
 
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger import Account
 from auditflow.ledger.memory import MemoryLedger
-from auditflow.ledger.tenant_counts import Census
+from auditflow.ledger.tenant_counts import TenantCounts
 from auditflow.pipelines.decide.decision import Decide
 from auditflow.pipelines.deliver import destination as destination_module
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.dispatcher import Outlet
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
 from auditflow.pipelines.deliver.fallback import Fallback
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
-from auditflow.pipelines.deliver.rate_limiter import Pace
+from auditflow.pipelines.deliver.rate_limiter import RateLimiter
 from auditflow.pipelines.pipeline import Pipeline
-from auditflow.pipelines.read.tail import Tail
-from auditflow.pipelines.read.tenant_feeds import Router
+from auditflow.pipelines.read.tail import TailReader
+from auditflow.pipelines.read.tenant_feeds import TenantFeeds
 from auditflow.pipelines.record.outcomes import Record
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.pipelines.redeliver.backfill import Backfill
-from auditflow.pipelines.redeliver.dead_letter_replay import Replays
-from auditflow.pipelines.redeliver.journal_replay import Again
+from auditflow.pipelines.redeliver.dead_letter_replay import DeadLetterReplay
+from auditflow.pipelines.redeliver.journal_replay import JournalReplay
 from auditflow.testing.recording_sink import RecordingSink
 
 
@@ -49,7 +49,7 @@ class World:
         self.now = 1_000_000.0
         self.number = 0
         self.tenant = ""
-        self.census = Census(self.journal)
+        self.tenant_counts = TenantCounts(self.journal)
 
     async def publish(self, count: int, *tenants: str) -> list[bytes]:
         """Append events of these tenants in turn."""
@@ -57,7 +57,9 @@ class World:
         events = [b'{"n":%d,"eventId":"%s"}' % (self.number + i, ids[i].encode()) for i in range(count)]
         self.number += count
         await self.journal.append(
-            Batch(events, ids, [(tenants or ("_platform",))[i % (len(tenants) or 1)] for i in range(count)])
+            AppendBatch(
+                events, ids, [(tenants or ("_platform",))[i % (len(tenants) or 1)] for i in range(count)]
+            )
         )
         return events
 
@@ -73,35 +75,35 @@ class World:
     ) -> AsyncIterator[None]:
         self.ledger.register(["p"], self.journal.head(), self.journal.oldest(), {"p": self.tenant})
         recorder = Recorder(self.ledger)
-        self.tail = tail = Tail(self.journal)
-        router = Router(tail)
-        source = router.feed(self.tenant) if self.tenant else tail
+        self.tail = tail = TailReader(self.journal)
+        feeds = TenantFeeds(tail)
+        source = feeds.feed(self.tenant) if self.tenant else tail
         destination = Destination(sink)
         record = Record("p", self.account().progress.copy(), recorder, lambda: self.now, tenant=self.tenant)
-        self.gate = Gate(paused=self.account().paused)
+        self.gate = PauseGate(paused=self.account().paused)
         policy, decide = policy or DeliveryPolicy(), decide or Decide()
         second = Fallback(Destination(fallback), policy.fallback_after, backfill) if fallback else None
-        outlet = Outlet(destination, policy, self.gate, second, Pace(policy.rate or 0.0))
+        target = DeliveryTarget(destination, policy, self.gate, second, RateLimiter(policy.rate or 0.0))
         record.breaker = destination.breaker
-        pipeline = Pipeline(source, decide, outlet, record)
-        self.replays = Replays(self.ledger, decide, outlet, record, recorder)
-        self.again = Again(self.ledger, source, decide, outlet, record, recorder)
-        self.backfill = Backfill(self.ledger, tail, decide, outlet, record)
+        pipeline = Pipeline(source, decide, target, record)
+        self.replays = DeadLetterReplay(self.ledger, decide, target, record, recorder)
+        self.again = JournalReplay(self.ledger, source, decide, target, record, recorder)
+        self.backfill = Backfill(self.ledger, tail, decide, target, record)
         record.on_debt = self.backfill.wake
-        errands = (self.replays, self.again, self.backfill)
-        working = (pipeline.run(), *(errand.run() for errand in errands))
-        for errand in errands:
-            errand.wake()
+        redeliveries = (self.replays, self.again, self.backfill)
+        working = (pipeline.run(), *(redelivery.run() for redelivery in redeliveries))
+        for redelivery in redeliveries:
+            redelivery.wake()
         jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), *working)]
-        following = asyncio.create_task(router.run())
+        following = asyncio.create_task(feeds.run())
         try:
             yield
         finally:
             tail.stop()
             following.cancel()
             self.gate.stop()
-            for errand in errands:
-                errand.wake()
+            for redelivery in redeliveries:
+                redelivery.wake()
             await asyncio.wait_for(asyncio.gather(*jobs[2:]), 5)
             recorder.stop()
             await asyncio.wait_for(asyncio.gather(*jobs), 5)
@@ -113,7 +115,7 @@ class World:
     def pending(self) -> int:
         account = self.account()
         head = self.journal.head()
-        others = self.census.others([account], head).get("p", 0)
+        others = self.tenant_counts.others([account], head).get("p", 0)
         pending = account.pending(head, others)
         ended = account.delivered + account.filtered + account.dead_lettered
         assert account.accepted(head, others) == ended + pending, "the counts do not balance"

@@ -13,11 +13,11 @@ from auditflow.ledger import LOST
 from auditflow.pipelines.decide import intake as intake_module
 from auditflow.pipelines.decide.decision import Decide
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.dispatcher import Outlet
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.pipelines.pipeline import Pipeline
-from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.read.tail import TailReader
 from auditflow.pipelines.record import recorder as recorder_module
 from auditflow.pipelines.record.outcomes import Record
 from auditflow.pipelines.record.recorder import Recorder
@@ -68,7 +68,7 @@ async def test_small_blocks_linger_to_become_one_batch(world):
     assert [len(call) for call in sink.calls] == [10]
 
 
-async def test_what_a_full_batch_leaves_over_lingers_anew(world):
+async def test_what_a_full_batch_leaves_over_lingers_again(world):
     sink = RecordingSink(BatchLimits(events=2, linger=1.0))
     async with world.running(sink):
         await world.publish(1)
@@ -102,7 +102,7 @@ async def test_a_rejected_event_becomes_a_dead_letter_with_its_cause(world, sink
     async with world.running(sink):
         events = await world.publish(3)
         account = await world.settled()
-    (letter,) = world.ledger.letters()
+    (letter,) = world.ledger.dead_letters()
     assert (account.delivered, account.dead_lettered) == (2, 1)
     assert (letter.pipeline, letter.sequence, letter.code, letter.reason, letter.event) == (
         "p",
@@ -120,7 +120,7 @@ async def test_max_attempts_turns_exhaustion_into_dead_letters(world, sink):
         await world.publish(2)
         account = await world.settled()
     assert (account.dead_lettered, account.attempts) == (2, 3)
-    letter = world.ledger.letters()[0]
+    letter = world.ledger.dead_letters()[0]
     assert (letter.code, letter.reason, letter.attempts) == (
         "Throttled",
         "gave up after 3 attempts: too fast",
@@ -136,7 +136,7 @@ async def test_max_age_turns_exhaustion_into_dead_letters(world, sink):
         await world.publish(1)
         account = await world.settled()
     assert account.dead_lettered == 1
-    assert "max-age" in world.ledger.letters()[0].reason
+    assert "max-age" in world.ledger.dead_letters()[0].reason
 
 
 async def test_what_is_delivered_late_is_delivered(world, sink):
@@ -190,7 +190,7 @@ async def test_while_a_destination_fails_one_call_at_a_time_tries_it(world):
     sink.gate.clear()
     destination = Destination(sink)
     destination.failures = 1
-    gate = Gate()
+    gate = PauseGate()
     calls = [asyncio.create_task(destination.deliver([b"x"], gate)) for _ in range(4)]
     before = len(sink.calls)
     await sink.wait_until(lambda: len(sink.calls) > before)
@@ -306,7 +306,7 @@ async def test_a_failing_transformer_dead_letters_the_original_event(world, sink
     async with world.running(sink, Decide(transforms=[(fails, {})])):
         events = await world.publish(1)
         account = await world.settled()
-    letter = world.ledger.letters()[0]
+    letter = world.ledger.dead_letters()[0]
     assert account.dead_lettered == 1
     assert (letter.code, letter.reason, letter.event) == (
         "TRANSFORM_FAILED",
@@ -325,7 +325,7 @@ async def test_events_the_journal_has_lost_become_dead_letters_and_the_counts_st
     async with world.running(sink):
         account = await world.settled()
     assert (account.delivered, account.dead_lettered) == (2, 7)
-    assert {(letter.code, letter.sequence, letter.count) for letter in world.ledger.letters()} == {
+    assert {(letter.code, letter.sequence, letter.count) for letter in world.ledger.dead_letters()} == {
         (LOST, 1, 4),
         (LOST, 5, 3),
     }
@@ -358,12 +358,12 @@ async def test_max_age_ends_what_is_held_too_and_spares_what_is_younger(world, s
         await world.until(lambda: world.account().attempts == 1)
         world.now += 1
         account = await world.settled()
-    (letter,) = world.ledger.letters()
+    (letter,) = world.ledger.dead_letters()
     assert account.dead_lettered == 1
     assert (letter.attempts, letter.first_failed, letter.last_failed) == (2, 1_060_000, 1_061_000)
 
 
-async def test_an_event_whose_parts_are_in_two_parcels_ends_once_and_only_with_the_last(world):
+async def test_an_event_whose_parts_are_in_two_batches_ends_once_and_only_with_the_last(world):
     sink = RecordingSink(BatchLimits(events=2))
     sink.gate.clear()
     sink.script(lambda events: [DELIVERED, REJECTED])
@@ -372,7 +372,7 @@ async def test_an_event_whose_parts_are_in_two_parcels_ends_once_and_only_with_t
         await sink.wait_until(lambda: len(sink.calls) == 2)
         sink.gate.set()
         account = await world.settled()
-    assert (account.delivered, account.dead_lettered, len(world.ledger.letters())) == (0, 1, 1)
+    assert (account.delivered, account.dead_lettered, len(world.ledger.dead_letters())) == (0, 1, 1)
 
 
 async def test_a_selective_pipeline_with_a_long_linger_never_waits_for_itself(world, monkeypatch):
@@ -395,7 +395,10 @@ async def test_damage_found_by_a_pipeline_that_lags_reaches_who_runs_it(world, s
     monkeypatch.setattr(world.journal, "read", damaged)
     record = Record("p", world.account().progress, Recorder(world.ledger))
     pipeline = Pipeline(
-        Tail(world.journal), Decide(), Outlet(Destination(sink), DeliveryPolicy(), Gate()), record
+        TailReader(world.journal),
+        Decide(),
+        DeliveryTarget(Destination(sink), DeliveryPolicy(), PauseGate()),
+        record,
     )
     with pytest.raises(ExceptionGroup) as caught:
         await asyncio.wait_for(pipeline.run(), 5)
@@ -425,7 +428,7 @@ async def test_nothing_is_delivered_while_it_cannot_be_recorded_and_nothing_is_l
     assert account.delivered == 6
 
 
-async def test_a_parcel_that_fails_while_others_get_through_waits_by_itself(world):
+async def test_a_batch_that_fails_while_others_get_through_waits_by_itself(world):
     sink = RecordingSink(BatchLimits(events=1))
     sink.gate.clear()
     sink.answer(Outcome(Verdict.RETRY, "Throttled", retry_after=0.15))
@@ -439,7 +442,7 @@ async def test_a_parcel_that_fails_while_others_get_through_waits_by_itself(worl
     assert len(sink.calls) == 3
 
 
-async def test_status_shows_the_worst_of_the_troubles_and_none_once_all_are_over(world):
+async def test_status_shows_the_worst_of_the_problems_and_none_once_all_are_over(world):
     sink = RecordingSink(BatchLimits(events=1))
     sink.gate.clear()
     sink.answer(RETRY)
@@ -482,7 +485,7 @@ async def test_the_counts_balance_at_every_moment_whatever_the_sink_says(world, 
     async with world.running(sink, Decide(transforms=[(transform, {})])):
         account = await world.settled()
     assert account.progress.low == world.journal.head()
-    sequences = [letter.sequence for letter in world.ledger.letters(limit=1000)]
+    sequences = [letter.sequence for letter in world.ledger.dead_letters(limit=1000)]
     assert len(sequences) == len(set(sequences))
 
 

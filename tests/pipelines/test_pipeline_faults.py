@@ -50,7 +50,7 @@ async def test_a_stop_ends_the_pause_after_a_fault(world, sink, monkeypatch):
         await world.until(lambda: world.condition().get("state") == "retrying")
 
 
-async def test_what_troubled_it_before_a_fault_does_not_show_for_ever(world, sink, monkeypatch):
+async def test_what_troubled_it_before_a_fault_does_not_show_forever(world, sink, monkeypatch):
     monkeypatch.setattr(flow_module, "pause", lambda *_: 0.01)
     sink.answer(RETRY)
     settled = Record.settled

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from auditflow.pipelines.decide import intake as intake_module
-from auditflow.pipelines.deliver.batch import Parcel
+from auditflow.pipelines.deliver.batch import Batch
 from auditflow.pipelines.read import tenant_feeds as router_module
-from auditflow.pipelines.read.slice import Portion
+from auditflow.pipelines.read.slice import BlockSlice
 from auditflow.sinks._base import Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -33,7 +33,7 @@ async def test_other_tenants_events_are_neither_delivered_nor_counted(world, sin
 
 
 async def test_after_a_restart_it_goes_on_where_it_was_and_counts_nothing_twice(world):
-    dead, mended = RecordingSink(), RecordingSink()
+    dead, fixed = RecordingSink(), RecordingSink()
     dead.answer(Outcome(Verdict.RETRY, "down", retry_after=3600), times=100)
     async with world.running(dead):
         own = (await world.publish(40, "a", "b"))[::2]
@@ -41,9 +41,9 @@ async def test_after_a_restart_it_goes_on_where_it_was_and_counts_nothing_twice(
         assert world.pending() == 20
     own += (await world.publish(40, "b", "a"))[1::2]
     assert world.pending() == 40
-    async with world.running(mended):
+    async with world.running(fixed):
         account = await world.settled()
-    assert mended.delivered == own
+    assert fixed.delivered == own
     assert (account.delivered, account.accepted(world.journal.head())) == (40, 40)
 
 
@@ -65,7 +65,7 @@ async def test_what_is_lost_is_dead_lettered_for_the_tenant_whoever_it_was_of(wo
     async with world.running(sink):
         await world.until(lambda: world.account().dead_lettered > 0)
         account = await world.settled()
-    (letter,) = world.ledger.letters()
+    (letter,) = world.ledger.dead_letters()
     assert (letter.count, letter.tenant) == (3, "a")
     assert (account.delivered, account.dead_lettered) == (4, 3)
 
@@ -88,14 +88,14 @@ async def test_a_stretch_is_delivered_again_to_the_tenant_alone(world, sink):
         world.ledger.deliver_again("p", 1, 31, "x", others=20)
         world.again.wake()
         await world.until(lambda: len(sink.delivered) == 20)
-        await world.until(lambda: not world.account().lanes)
+        await world.until(lambda: not world.account().replay_ranges)
     assert sink.delivered == own * 2
     assert world.account().accepted(31) == 20
 
 
 async def test_while_it_waits_for_more_it_holds_nothing_of_what_it_has_delivered(world, sink):
     def held() -> int:
-        return sum(len(one.events) for one in gc.get_objects() if isinstance(one, (Parcel, Portion)))
+        return sum(len(one.events) for one in gc.get_objects() if isinstance(one, (Batch, BlockSlice)))
 
     before = held()
     async with world.running(sink):

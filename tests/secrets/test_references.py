@@ -57,7 +57,7 @@ def test_references_are_found_wherever_they_stand_and_filled_there():
     assert given["secret"] == "${secretRef:hmac}"
 
 
-def test_what_no_secret_can_mend_is_found_when_the_file_is_loaded():
+def test_what_no_secret_can_fix_is_found_when_the_file_is_loaded():
     given = {"webhook-url": secret("url"), "tmeout": 5, "headers": {"a b": "x", "Authorization": secret("t")}}
     assert problems(given) == [("headers", "a b", "[key]"), ("tmeout",)]
     assert problems({"secret": secret("hmac")}) == [("webhook-url",)]

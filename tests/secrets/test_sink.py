@@ -7,7 +7,7 @@ import pytest
 
 from auditflow.errors import SecretMissing, SecretsUnavailable
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.plugins import discover
 from auditflow.secrets import sink as _secret_sink
 from auditflow.secrets.references import SecretText, seal
@@ -118,10 +118,10 @@ async def test_a_missing_secret_that_comes_is_used_at_the_next_attempt(receiver,
 async def test_a_destination_is_blocked_with_the_hint_until_the_secret_is_there(webhook):
     vault = Vault()
     destination = Destination(webhook(vault))
-    [outcome] = await destination.deliver(EVENTS[:1], Gate())
+    [outcome] = await destination.deliver(EVENTS[:1], PauseGate())
     assert (outcome.verdict, outcome.code, destination.failures) == (Verdict.BLOCKED, "SECRET_MISSING", 1)
     vault.secrets["acme_hmac"] = "now"
-    [outcome] = await destination.deliver(EVENTS[:1], Gate())
+    [outcome] = await destination.deliver(EVENTS[:1], PauseGate())
     assert (outcome.verdict, destination.failures) == (Verdict.DELIVERED, 0)
 
 

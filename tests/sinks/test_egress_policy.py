@@ -9,10 +9,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from auditflow.api.sink_service import OpenSinks
-from auditflow.errors import OutOfReach
+from auditflow.errors import EgressDenied
 from auditflow.plugins import discover
 from auditflow.sinks._base import Verdict
-from auditflow.sinks._egress_policy import LOOPBACK, Reach
+from auditflow.sinks._egress_policy import LOOPBACK, EgressPolicy
 
 PUBLIC = "93.184.215.14"
 INSIDE = [
@@ -44,7 +44,7 @@ INSIDE = [
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> deque[list[str]]:
-    """Answers of the name server, one for each question, the last one for ever; addresses resolve to themselves."""
+    """Answers of the name server, one for each question, the last one forever; addresses resolve to themselves."""
     given: deque[list[str]] = deque()
     real = socket.getaddrinfo
 
@@ -62,20 +62,20 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> deque[list[str]]:
 
 @pytest.mark.parametrize("address", INSIDE)
 def test_what_is_inside_or_special_is_out_of_reach(address):
-    assert not Reach().includes(ip_address(address))
+    assert not EgressPolicy().includes(ip_address(address))
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "64:ff9b::93.184.215.14", "2600:1f18::1", "::ffff:8.8.8.8"])
 def test_what_is_public_is_within_reach(address):
-    assert Reach().includes(ip_address(address))
+    assert EgressPolicy().includes(ip_address(address))
 
 
 def test_a_network_that_is_named_is_within_reach_and_its_neighbours_are_not():
-    reach = Reach([ip_network("10.1.0.0/16"), *LOOPBACK])
-    assert reach.includes(ip_address("10.1.2.3"))
-    assert reach.includes(ip_address("::ffff:10.1.2.3"))
-    assert reach.includes(ip_address("::1"))
-    assert not reach.includes(ip_address("10.2.0.1"))
+    egress = EgressPolicy([ip_network("10.1.0.0/16"), *LOOPBACK])
+    assert egress.includes(ip_address("10.1.2.3"))
+    assert egress.includes(ip_address("::ffff:10.1.2.3"))
+    assert egress.includes(ip_address("::1"))
+    assert not egress.includes(ip_address("10.2.0.1"))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_network_that_is_named_is_within_reach_and_its_neighbours_are_not():
 )
 async def test_a_property_that_leads_inside_is_named_and_not_repeated(value, answers):
     answers.append([PUBLIC, "10.0.0.1"])  # one of its addresses is enough
-    with pytest.raises(OutOfReach) as caught:
-        await Reach().check({"log-group": "/a", "endpoint-url": value})
+    with pytest.raises(EgressDenied) as caught:
+        await EgressPolicy().check({"log-group": "/a", "endpoint-url": value})
     assert str(caught.value).startswith("endpoint-url:")
     assert "10.0.0" not in caught.value.explained()
     assert "server.sink-service-may-reach" in caught.value.hint
@@ -112,16 +112,16 @@ async def test_a_property_that_leads_inside_is_named_and_not_repeated(value, ans
 )
 async def test_any_other_property_passes(value, answers):
     answers.append([PUBLIC])
-    await Reach().check({"log-group": value})
+    await EgressPolicy().check({"log-group": value})
 
 
 async def test_a_name_that_does_not_exist_is_left_to_the_sink(answers):
     answers.append([])
-    await Reach().check({"webhook-url": "https://gone.example"})
+    await EgressPolicy().check({"webhook-url": "https://gone.example"})
 
 
-async def send(reach: Reach, url: str) -> list[Verdict]:
-    sinks = OpenSinks(reach)
+async def send(egress: EgressPolicy, url: str) -> list[Verdict]:
+    sinks = OpenSinks(egress)
     try:
         async with sinks.use(discover().get_sink("webhook_sink"), {"webhook-url": url}) as sink:
             return [outcome.verdict for outcome in await sink.deliver([b"{}"])]
@@ -131,14 +131,14 @@ async def send(reach: Reach, url: str) -> list[Verdict]:
 
 async def test_a_name_that_leads_elsewhere_once_it_was_checked_gets_nothing(receiver, answers):
     answers += [[PUBLIC], ["127.0.0.1"]]
-    verdicts = await send(Reach(), receiver.url.replace("127.0.0.1", "rebound.example"))
+    verdicts = await send(EgressPolicy(), receiver.url.replace("127.0.0.1", "rebound.example"))
     assert verdicts == [Verdict.RETRY]
     assert not receiver.bodies
 
 
 async def test_the_address_that_was_checked_is_the_one_connected_to(receiver, answers):
     answers += [["127.0.0.1"], ["127.0.0.1"], ["10.255.255.1"]]
-    verdicts = await send(Reach(LOOPBACK), receiver.url.replace("127.0.0.1", "known.example"))
+    verdicts = await send(EgressPolicy(LOOPBACK), receiver.url.replace("127.0.0.1", "known.example"))
     assert verdicts == [Verdict.DELIVERED]
     assert len(receiver.bodies) == 1
     assert receiver.requests[0][1]["Host"].startswith("known.example:")

@@ -50,7 +50,7 @@ def test_what_passes_by_itself_is_tried_again_when_asked(status):
 
 
 @pytest.mark.parametrize("status", [301, 302, 308, 401, 403, 404, 405, 407, 410])
-def test_what_somebody_must_mend_is_blocked_with_a_hint(status):
+def test_what_somebody_must_fix_is_blocked_with_a_hint(status):
     outcome = judge_answer("it", status, {"location": "https://other.example/?token=1"})
     assert outcome.verdict is Verdict.BLOCKED
     assert outcome.hint

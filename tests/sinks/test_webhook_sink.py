@@ -111,7 +111,7 @@ async def test_requests_run_at_the_same_time_but_no_more_than_allowed(receiver):
 @pytest.mark.parametrize(
     ("status", "verdict"), [(404, Verdict.BLOCKED), (302, Verdict.BLOCKED), (503, Verdict.RETRY)]
 )
-async def test_a_destination_in_trouble_is_not_asked_for_every_event(receiver, status, verdict):
+async def test_a_destination_in_problem_is_not_asked_for_every_event(receiver, status, verdict):
     receiver.answer = lambda body: (status, {"Retry-After": "9", "Location": "http://elsewhere.example/"})
     outcomes = await deliver(receiver, numbered(50), max_in_flight=2)
     assert verdicts(outcomes) == [verdict] * 50

@@ -91,7 +91,7 @@ class Account:
         """Event id → Unix times at which the destination took it."""
         for record in sorted(cloud.events(f"/torture/{pipeline}"), key=lambda each: each.ordinal):
             self.stored[json.loads(record.message)["eventId"]].append(record.ingestion_time / 1000)
-        self.letters = letters(ledger, pipeline)
+        self.letters = dead_letters(ledger, pipeline)
         self.lettered = {json.loads(each.event)["eventId"] for each in self.letters if each.event}
         self.repeats = sum(len(times) - 1 for times in self.stored.values())
         self.unexplained = 0
@@ -134,11 +134,11 @@ def accounts(cloud: StrictCloudWatch, ledger: Path, rows: dict[str, dict]) -> li
     return [Account(name, cloud, ledger, rows[name]) for name in NAMES]
 
 
-def letters(path: Path, pipeline: str) -> list:
+def dead_letters(path: Path, pipeline: str) -> list:
     ledger = SqliteLedger.reader(path)
     try:
         found: list = []
-        while more := ledger.letters(Selection(pipeline=pipeline), after=found[-1].id if found else 0):
+        while more := ledger.dead_letters(Selection(pipeline=pipeline), after=found[-1].id if found else 0):
             found += more
         return found
     finally:

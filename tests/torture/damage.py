@@ -13,7 +13,7 @@ from auditflow.errors import AuditFlowError
 from auditflow.ledger import LOST
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
-from .checks import Account, Watcher, accounts, letters
+from .checks import Account, Watcher, accounts, dead_letters
 from .load import Load
 from .machine import NAMES, Machine
 
@@ -69,7 +69,7 @@ class Damage:
     def __init__(self, machine: Machine, cloud: StrictCloudWatch, load: Load, watcher: Watcher) -> None:
         self.problems: list[str] = []
         self.reported = dict.fromkeys(NAMES, 0)
-        """Lost events by pipeline, over the lives of the ledger: a new one starts its counters anew."""
+        """Lost events by pipeline, over the lives of the ledger: a new one starts its counters again."""
         self.accounts: list[Account] = []
         self._lettered = dict.fromkeys(NAMES, 0)
         self._machine, self._cloud, self._load, self._watcher = machine, cloud, load, watcher
@@ -119,7 +119,7 @@ class Damage:
         """Tell whether the ledger's dead letters can be read: damage may be met in them before serve meets it."""
         try:
             for name in NAMES:
-                letters(self._machine.data / "ledger.sqlite", name)
+                dead_letters(self._machine.data / "ledger.sqlite", name)
         except AuditFlowError:
             return False
         return True

@@ -22,7 +22,7 @@ from auditflow.api.guard import App, Guard, sink_service_rights
 from auditflow.api.reference import docs_page
 from auditflow.api.reference.openapi import ERRORS, complete
 from auditflow.api.strict_body import StrictBody
-from auditflow.errors import AuditFlowError, OutOfReach, PluginNotFound
+from auditflow.errors import AuditFlowError, EgressDenied, PluginNotFound
 from auditflow.event.model import encode
 from auditflow.ingest.auth import Authenticator
 from auditflow.ingest.limits import Limits
@@ -31,7 +31,7 @@ from auditflow.plugin_call import in_own_thread, text_of
 from auditflow.plugins import Catalogue, SinkEntry
 from auditflow.settings import faults
 from auditflow.sinks._base import Outcome, Sink, Verdict
-from auditflow.sinks._egress_policy import Reach
+from auditflow.sinks._egress_policy import EgressPolicy
 
 DELIVERY_SECONDS: Final = 60.0
 """A call that has no answer by then is answered with 504."""
@@ -75,21 +75,21 @@ class _Kept:
 class OpenSinks:
     """Sinks made for callers of the service; of those not in use the least recently used are closed."""
 
-    def __init__(self, reach: Reach | None = None) -> None:
-        self._reach = reach or Reach()
+    def __init__(self, egress: EgressPolicy | None = None) -> None:
+        self._egress = egress or EgressPolicy()
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
     @contextlib.asynccontextmanager
     async def use(self, entry: SinkEntry, properties: dict[str, Any]) -> AsyncIterator[Sink[Any]]:
         """Give an open sink.
 
-        Raises ValidationError for the properties, OutOfReach for where they lead, and whatever keeps it from opening.
+        Raises ValidationError for the properties, EgressDenied for where they lead, and whatever keeps it from opening.
         """
-        await self._reach.check(properties)
+        await self._egress.check(properties)
         key = (entry.name, repr(sorted(properties.items(), key=lambda item: item[0])))
         if key not in self._kept:
             sink = entry.create(entry.parse(properties))
-            sink.reach = self._reach
+            sink.egress = self._egress
             self._kept[key] = _Kept(asyncio.create_task(_opened(sink)))
         self._kept.move_to_end(key)
         kept = self._kept[key]
@@ -99,7 +99,7 @@ class OpenSinks:
         finally:
             kept.users -= 1
             if kept.opening.done() and kept.opening.exception() and self._kept.get(key) is kept:
-                del self._kept[key]  # the next call tries anew
+                del self._kept[key]  # the next call tries again
             await self._close_surplus()
 
     async def close(self) -> None:
@@ -232,7 +232,7 @@ def _no_delivery(request: Request, name: str, error: Exception) -> JSONResponse:
         case ValidationError():
             return _bad_properties(request, error)
         case AuditFlowError():
-            status = {PluginNotFound: 404, OutOfReach: 422}.get(type(error), 502)
+            status = {PluginNotFound: 404, EgressDenied: 422}.get(type(error), 502)
             return problems.problem(request, status, error.code, str(error), hint=error.hint)
         case TimeoutError():
             message = f"The destination has not answered within {DELIVERY_SECONDS:.0f} seconds"

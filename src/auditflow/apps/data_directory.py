@@ -67,7 +67,7 @@ class DataDirectory:
 
     def _unusable(self, error: OSError) -> DataDirectoryUnusable:
         suggestion = (
-            f"Choose another with --data-dir, or mend it: mkdir -p {self.path} && chown -R $USER {self.path}"
+            f"Choose another with --data-dir, or fix it: mkdir -p {self.path} && chown -R $USER {self.path}"
         )
         return DataDirectoryUnusable(path=self.path, reason=error.strerror or error, suggestion=suggestion)
 

@@ -19,8 +19,8 @@ from auditflow.apps.housekeeping import Housekeeping
 from auditflow.apps.http.server import Server
 from auditflow.apps.lifecycle import pass_over_what_lasts, reload_requested, stop_requested
 from auditflow.apps.operator import Operator
-from auditflow.apps.operator_audit import AuditedCommands, authenticating, own_audit_of
-from auditflow.apps.pipeline_runtime import CHANGE_SECONDS, Stores, Work, ended, work_of
+from auditflow.apps.operator_audit import AuditedCommands, authenticating, operator_audit_of
+from auditflow.apps.pipeline_runtime import CHANGE_SECONDS, PipelineRuntime, Stores, ended, runtime_of
 from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
 from auditflow.ingest.operator_audit import ITSELF
 from auditflow.journal import Journal
@@ -28,13 +28,13 @@ from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.ledger import Account, Ledger
 from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.read.tail import Tail
-from auditflow.pipelines.read.tenant_feeds import Router
+from auditflow.pipelines.read.tail import TailReader
+from auditflow.pipelines.read.tenant_feeds import TenantFeeds
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.plugins import NO_SECRETS, Catalogue
 from auditflow.secrets.sources import SecretSource
 from auditflow.sinks._base import Outcome
-from auditflow.sinks._egress_policy import LOOPBACK, Reach
+from auditflow.sinks._egress_policy import LOOPBACK, EgressPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ async def run(
     listener: socket.socket,
     reload: Callable[[Change], Reload],
 ) -> None:
-    """Deliver until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
+    """Deliver until told to stop. Raises JournalDamaged when the data has to be fixed by a restart."""
     stopping, reload_wanted = stop_requested(), reload_requested()
     journal = SqliteJournal.reader(directory.journal)
     ledger = SqliteLedger(directory.ledger)
@@ -55,10 +55,12 @@ async def run(
     register(ledger, journal, enabled)
     # without auth it is bound to loopback, and its callers are here as well
     here = LOOPBACK if config.auth is None else ()
-    sinks = OpenSinks(Reach((*config.server.sink_service_may_reach, *here)))
+    sinks = OpenSinks(EgressPolicy((*config.server.sink_service_may_reach, *here)))
     server = _sink_service(config, SinkService(catalogue, sinks), directory)
-    own = own_audit_of(config, directory)
-    delivery = Delivery(enabled, catalogue, Tail(journal), ledger, secret_source(config.secrets, os.environ))
+    own = operator_audit_of(config, directory)
+    delivery = Delivery(
+        enabled, catalogue, TailReader(journal), ledger, secret_source(config.secrets, os.environ)
+    )
     reloading = reload(partial(_reload, delivery, journal, ledger, folder))
     reloading.on_change = partial(own.note, by=ITSELF)
     housekeeping = Housekeeping(ledger, lambda: reloading.config, delivery.limits)
@@ -144,11 +146,11 @@ class Delivery:
         self,
         pipelines: Sequence[Running],
         catalogue: Catalogue,
-        tail: Tail,
+        tail: TailReader,
         ledger: Ledger,
         secrets: SecretSource = NO_SECRETS,
     ) -> None:
-        self._stores = Stores(tail, Router(tail), ledger, Recorder(ledger))
+        self._stores = Stores(tail, TenantFeeds(tail), ledger, Recorder(ledger))
         self._secrets = secrets
         self._destinations = Destinations()
         self._tasks: asyncio.TaskGroup | None = None
@@ -194,18 +196,18 @@ class Delivery:
         self._work |= new
         if self._tasks is not None:
             await self._start(new.values(), self._tasks)
-        self._stores.router.keep({work.running.tenant for work in self._work.values()})
-        await self._destinations.keep([work.outlet for work in self._work.values()])
+        self._stores.feeds.keep({work.running.tenant for work in self._work.values()})
+        await self._destinations.keep([work.target for work in self._work.values()])
         return sorted(new.keys() | {work.running.name for work in ending})
 
-    def _made(self, running: Running, catalogue: Catalogue, account: Account) -> Work:
-        def reach(choice: SinkChoice) -> Destination:
+    def _made(self, running: Running, catalogue: Catalogue, account: Account) -> PipelineRuntime:
+        def egress(choice: SinkChoice) -> Destination:
             create = catalogue.get_sink(choice.name).create
-            return self._destinations.reach(choice, lambda: create(choice.properties, self._secrets))
+            return self._destinations.egress(choice, lambda: create(choice.properties, self._secrets))
 
-        return work_of(running, catalogue, self._stores, account, reach)
+        return runtime_of(running, catalogue, self._stores, account, egress)
 
-    async def _start(self, works: Iterable[Work], tasks: asyncio.TaskGroup) -> None:
+    async def _start(self, works: Iterable[PipelineRuntime], tasks: asyncio.TaskGroup) -> None:
         for work in works:
             work.start(tasks)
         await asyncio.sleep(0)  # until all wait for events
@@ -222,7 +224,7 @@ class Delivery:
             async with asyncio.TaskGroup() as self._tasks:
                 watching = self._tasks.create_task(_raise_from(recording))
                 self._tasks.create_task(tail.run())
-                following = self._tasks.create_task(self._stores.router.run())
+                following = self._tasks.create_task(self._stores.feeds.run())
                 await self._start(self._work.values(), self._tasks)
                 await stopping.wait()
                 tail.stop()

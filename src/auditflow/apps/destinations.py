@@ -9,7 +9,7 @@ from typing import Any
 
 from auditflow.config import SinkChoice
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.dispatcher import Outlet
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
 from auditflow.sinks._base import Sink
 
 
@@ -20,7 +20,7 @@ class Destinations:
         self._known: dict[tuple[str, str], list[tuple[SinkChoice, Destination]]] = defaultdict(list)
         """By name of the sink and what its properties show, which may be the same though secrets differ."""
 
-    def reach(self, choice: SinkChoice, create: Callable[[], Sink[Any]]) -> Destination:
+    def egress(self, choice: SinkChoice, create: Callable[[], Sink[Any]]) -> Destination:
         """Give the destination of a sink with these properties; `create` makes the sink where there is none yet."""
         alike = self._known[choice.name, repr(choice.properties)]
         for other, destination in alike:
@@ -30,13 +30,13 @@ class Destinations:
         alike.append((choice, destination))
         return destination
 
-    async def keep(self, outlets: Iterable[Outlet]) -> None:
-        """Close those that none of the outlets uses."""
+    async def keep(self, targets: Iterable[DeliveryTarget]) -> None:
+        """Close those that none of the targets uses."""
         used = set()
-        for outlet in outlets:
-            used.add(id(outlet.destination))
-            if outlet.fallback:
-                used.add(id(outlet.fallback.destination))
+        for target in targets:
+            used.add(id(target.destination))
+            if target.fallback:
+                used.add(id(target.fallback.destination))
         unused = []
         for key, alike in list(self._known.items()):
             unused += [destination for _, destination in alike if id(destination) not in used]

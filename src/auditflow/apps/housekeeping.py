@@ -49,11 +49,11 @@ class Housekeeping:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _tidy(self, config: Config) -> dict[str, tuple[int, int]]:
-        """Drop what is too old; give the extents of the letters that stay."""
+        """Drop what is too old; give the extents of the dead letters that stay."""
         now = time.time()
         self._ledger.forget_receipts(int((now - config.journal.retention) * 1000))
         if (age := config.dead_letters.max_age) is not None:
-            extents = self._ledger.letter_extents()
+            extents = self._ledger.dead_letter_extents()
             before = int((now - age) * 1000)
             old = any(earliest < before for _, earliest in extents.values())
             if old and (count := self._ledger.purge(Selection(until=before))):
@@ -63,7 +63,7 @@ class Housekeeping:
                 )
                 if self.on_purge:
                     self.on_purge(count=count, reason="older than dead-letters.max-age")
-        return self._ledger.letter_extents()
+        return self._ledger.dead_letter_extents()
 
     def _judge(self, pipeline: str, letters: int, earliest: int, config: Config) -> None:
         limits = config.dead_letters

@@ -12,7 +12,7 @@ from typing import Final
 from auditflow.api import ingest_app
 from auditflow.api.operate.events import Where
 from auditflow.api.operate.status import Status
-from auditflow.apps.configuration.active import IN_FORCE, ConfigFile, Following, InForce
+from auditflow.apps.configuration.active import IN_FORCE, ActiveConfiguration, ConfigFile, Following
 from auditflow.apps.configuration.tenants import provision, shown, tenant_folder
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.http.server import Server
@@ -38,15 +38,15 @@ _log = logging.getLogger(__name__)
 
 
 async def run(config: Config, directory: DataDirectory, listener: socket.socket, file: ConfigFile) -> None:
-    """Serve until told to stop. Raises JournalDamaged when the data has to be mended by a restart."""
+    """Serve until told to stop. Raises JournalDamaged when the data has to be fixed by a restart."""
     stopping = stop_requested()
     reload_requested()  # delivery does it; a hang-up must not end this process
     folder = tenant_folder(config, discover(file.plugins or config.plugins.directory), directory, keeps=False)
     journal, ledger = _open(config, directory, folder.tenants if folder else None)
     tenants = folder.tenants.by_id if folder else None
     publish = Publish(journal, _limits(config), Admission(tenants), Redactions(config.redaction, tenants))
-    in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
-    following = Following(file, in_force.text if IN_FORCE in os.environ else file.read, config)
+    active_configuration = ActiveConfiguration(directory.config, copies=IN_FORCE in os.environ)
+    following = Following(file, active_configuration.text if IN_FORCE in os.environ else file.read, config)
 
     def pipelines() -> dict[str, Running]:
         return {each.name: each for each in running(following.config(), folder.tenants if folder else None)}
@@ -58,7 +58,7 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
         journal,
         Commands(directory.commands),
         where,
-        in_force.state,
+        active_configuration.state,
     )
     authenticator, largest = authenticating(config, directory), config.server.max_request_bytes
     app = ingest_app.build(publish, operating, publish.unavailable, largest, authenticator)
@@ -89,7 +89,7 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
 def _open(
     config: Config, directory: DataDirectory, tenants: Tenants | None = None
 ) -> tuple[SqliteJournal, SqliteLedger]:
-    """Open both stores, mending what is damaged, and enter the pipelines before any event is accepted."""
+    """Open both stores, fixing what is damaged, and enter the pipelines before any event is accepted."""
     ledger = SqliteLedger(directory.ledger)
     journal = SqliteJournal(
         directory.journal,

@@ -19,7 +19,7 @@ LISTENER: Final = "AUDITFLOW_LISTENER"
 GO: Final = b"go\n"
 """What the supervisor writes to a role's standard input when it may begin its work."""
 EXIT_DAMAGED: Final = 75
-"""The data directory was found damaged: both roles have to start again, so that it is mended."""
+"""The data directory was found damaged: both roles have to start again, so that it is fixed."""
 
 
 def keep_memory() -> None:

@@ -12,7 +12,7 @@ from auditflow.apps.data_directory import DataDirectory
 from auditflow.config import Config
 from auditflow.errors import AuditFlowError, CommandRefused, JournalUnavailable, TenantRefused
 from auditflow.ingest.auth import Authenticator, authenticator_of
-from auditflow.ingest.operator_audit import ITSELF, OwnAudit
+from auditflow.ingest.operator_audit import ITSELF, OperatorAudit
 from auditflow.ingest.publish import Publish, correlation
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.ledger.commands import CarryOut, Commands, Values
@@ -32,7 +32,7 @@ TYPES: Final = {
 """Of commands: the rest of their event's type."""
 
 EDITED: Final = "dead-letters.edited"
-"""Of a replay of one letter with another content."""
+"""Of a replay of one dead letter with another content."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 class AuditedCommands(Commands):
     """Commands that are put on record when they have been carried out, or refused."""
 
-    def __init__(self, folder: Path, own: OwnAudit) -> None:
+    def __init__(self, folder: Path, own: OperatorAudit) -> None:
         super().__init__(folder)
         self._own = own
 
@@ -75,24 +75,24 @@ def _done(result: Values) -> dict[str, Any]:
     return {"count": counts[0] if counts else None, "changed": result.get("changed")}
 
 
-def own_audit_of(config: Config, directory: DataDirectory) -> OwnAudit:
+def operator_audit_of(config: Config, directory: DataDirectory) -> OperatorAudit:
     """Give where this installation's own audit is left.
 
     There is one where callers are told apart or tenants are. Without either, anybody on this machine may do anything, and
     the pipelines take every event there is: what they deliver is then to be what was published.
     """
-    return OwnAudit(directory.path, kept=config.auth is not None or config.tenants is not None)
+    return OperatorAudit(directory.path, kept=config.auth is not None or config.tenants is not None)
 
 
 def authenticating(config: Config, directory: DataDirectory) -> Authenticator | None:
     """Give what the configuration lets callers in by, if anything; whom it refuses is put on record."""
     authenticator = authenticator_of(config.auth, directory.keys)
     if authenticator:
-        authenticator.on_refused = refusals(OwnAudit(directory.path))
+        authenticator.on_refused = refusals(OperatorAudit(directory.path))
     return authenticator
 
 
-def refusals(own: OwnAudit) -> Callable[[str, str], None]:
+def refusals(own: OperatorAudit) -> Callable[[str, str], None]:
     """Give what puts refused calls on record, by reason and peer, without keeping the event loop waiting for the disk."""
     loop = asyncio.get_running_loop()
 
@@ -103,13 +103,13 @@ def refusals(own: OwnAudit) -> Callable[[str, str], None]:
     return lambda reason, peer: (loop.run_in_executor(None, note, reason, peer), None)[1]
 
 
-def places(config: Config, directory: DataDirectory) -> list[OwnAudit]:
+def places(config: Config, directory: DataDirectory) -> list[OperatorAudit]:
     """Give where events wait: `auditflow keys` leaves its own beside the file of keys."""
     keys = config.auth.api_keys.file if config.auth and config.auth.api_keys else None
-    return [OwnAudit(directory.path), *([OwnAudit(keys.parent)] if keys else [])]
+    return [OperatorAudit(directory.path), *([OperatorAudit(keys.parent)] if keys else [])]
 
 
-async def keep(waiting: Sequence[OwnAudit], publish: Publish) -> None:
+async def keep(waiting: Sequence[OperatorAudit], publish: Publish) -> None:
     """Take the events in as publishing does, and drop their files, until cancelled."""
     while True:
         for own in waiting:

@@ -12,19 +12,19 @@ from auditflow.ledger import Account, Ledger
 from auditflow.pipelines.decide.decision import Decide
 from auditflow.pipelines.decide.filter import compile_filter
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.dispatcher import Outlet
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
 from auditflow.pipelines.deliver.fallback import Fallback
-from auditflow.pipelines.deliver.pause_gate import Gate
-from auditflow.pipelines.deliver.rate_limiter import Pace
+from auditflow.pipelines.deliver.pause_gate import PauseGate
+from auditflow.pipelines.deliver.rate_limiter import RateLimiter
 from auditflow.pipelines.pipeline import Pipeline
-from auditflow.pipelines.read.tail import Source, Tail
-from auditflow.pipelines.read.tenant_feeds import Router
+from auditflow.pipelines.read.tail import Source, TailReader
+from auditflow.pipelines.read.tenant_feeds import TenantFeeds
 from auditflow.pipelines.record.outcomes import Record
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.pipelines.redeliver.backfill import Backfill
-from auditflow.pipelines.redeliver.dead_letter_replay import Replays
-from auditflow.pipelines.redeliver.journal_replay import Again
-from auditflow.pipelines.redeliver.redelivery import Errand
+from auditflow.pipelines.redeliver.dead_letter_replay import DeadLetterReplay
+from auditflow.pipelines.redeliver.journal_replay import JournalReplay
+from auditflow.pipelines.redeliver.redelivery import Redelivery
 from auditflow.plugins import Catalogue
 
 CHANGE_SECONDS: Final = 5.0
@@ -35,43 +35,43 @@ CHANGE_SECONDS: Final = 5.0
 class Stores:
     """What all pipelines of the process read from and write to."""
 
-    tail: Tail
-    router: Router
+    tail: TailReader
+    feeds: TenantFeeds
     ledger: Ledger
     recorder: Recorder
 
 
 @dataclass(slots=True)
-class Work:
+class PipelineRuntime:
     """A pipeline as it is configured, and everything that is done for it."""
 
     running: Running
-    outlet: Outlet
+    target: DeliveryTarget
     record: Record
     pipeline: Pipeline
-    errands: Sequence[Errand]
+    redeliveries: Sequence[Redelivery]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin."""
-        jobs = (self.pipeline.run(), *(errand.run() for errand in self.errands))
+        jobs = (self.pipeline.run(), *(redelivery.run() for redelivery in self.redeliveries))
         self.tasks = [tasks.create_task(job) for job in jobs]
 
     def heed(self, account: Account) -> None:
         """Do as the ledger says now: pause or go on, and deliver what it says is to be delivered again."""
-        self.outlet.gate.pause(paused=account.paused)
-        for errand in self.errands:
-            if errand.due(account):
-                errand.wake()
+        self.target.gate.pause(paused=account.paused)
+        for redelivery in self.redeliveries:
+            if redelivery.due(account):
+                redelivery.wake()
 
     def stop(self) -> None:
         """Begin no more calls; those under way go on."""
-        self.outlet.gate.stop()
-        for errand in self.errands:
-            errand.wake()
+        self.target.gate.stop()
+        for redelivery in self.redeliveries:
+            redelivery.wake()
 
 
-async def ended(works: Sequence[Work], seconds: float) -> None:
+async def ended(works: Sequence[PipelineRuntime], seconds: float) -> None:
     """Wait until works that were stopped have ended; cut off what takes longer."""
     tasks = [task for work in works for task in work.tasks]
     _, late = await asyncio.wait(tasks, timeout=seconds) if tasks else (None, set())
@@ -81,36 +81,36 @@ async def ended(works: Sequence[Work], seconds: float) -> None:
         await asyncio.wait(late)
 
 
-def work_of(
+def runtime_of(
     running: Running,
     catalogue: Catalogue,
     stores: Stores,
     account: Account,
-    reach: Callable[[SinkChoice], Destination],
-) -> Work:
+    egress: Callable[[SinkChoice], Destination],
+) -> PipelineRuntime:
     """Make what is done for one pipeline; `reach` gives the destinations."""
     config = running.config
     tail, ledger, recorder = stores.tail, stores.ledger, stores.recorder
-    source: Source = stores.router.feed(running.tenant) if running.tenant else tail
+    source: Source = stores.feeds.feed(running.tenant) if running.tenant else tail
     decide = decide_of(config, catalogue)
     policy, second = config.delivery, config.sink.fallback
-    outlet = Outlet(
-        reach(config.sink),
+    target = DeliveryTarget(
+        egress(config.sink),
         policy,
-        Gate(paused=account.paused),
-        Fallback(reach(second), policy.fallback_after, second.backfill) if second else None,
-        Pace(policy.rate or 0.0),
+        PauseGate(paused=account.paused),
+        Fallback(egress(second), policy.fallback_after, second.backfill) if second else None,
+        RateLimiter(policy.rate or 0.0),
     )
     record = Record(running.name, account.progress, recorder, tenant=running.tenant)
-    record.breaker = outlet.destination.breaker
-    backfill = Backfill(ledger, tail, decide, outlet, record)
+    record.breaker = target.destination.breaker
+    backfill = Backfill(ledger, tail, decide, target, record)
     record.on_debt = backfill.wake
-    errands = (
-        Replays(ledger, decide, outlet, record, recorder),
-        Again(ledger, source, decide, outlet, record, recorder),
+    redeliveries = (
+        DeadLetterReplay(ledger, decide, target, record, recorder),
+        JournalReplay(ledger, source, decide, target, record, recorder),
         backfill,
     )
-    work = Work(running, outlet, record, Pipeline(source, decide, outlet, record), errands)
+    work = PipelineRuntime(running, target, record, Pipeline(source, decide, target, record), redeliveries)
     work.heed(account)
     return work
 

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
-from auditflow.apps.configuration.active import IN_FORCE, ConfigFile, InForce
+from auditflow.apps.configuration.active import IN_FORCE, ActiveConfiguration, ConfigFile
 from auditflow.apps.configuration.reload import Reload
 from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
 from auditflow.apps.http.server import adopt, bind
@@ -68,7 +68,7 @@ def serve(start: Start, role: RoleName) -> int:
     if not os.environ.get(SUPERVISED):  # else the supervisor has done so for us
         directory.lock(role)
         if role == "delivery":
-            _put_in_force(start, InForce(directory.config, copies=False))
+            _activate(start, ActiveConfiguration(directory.config, copies=False))
     if role == "ingest":
         from auditflow.apps import ingest
 
@@ -77,15 +77,15 @@ def serve(start: Start, role: RoleName) -> int:
     from auditflow.apps import delivery
 
     listener = _listener(start.config, "delivery")
-    in_force = InForce(directory.config, copies=IN_FORCE in os.environ)
-    reload = partial(Reload, start.file, in_force, start.text, start.written, start.catalogue)
+    active_configuration = ActiveConfiguration(directory.config, copies=IN_FORCE in os.environ)
+    reload = partial(Reload, start.file, active_configuration, start.text, start.written, start.catalogue)
     return _run(lambda: delivery.run(start.config, start.catalogue, directory, listener, reload))
 
 
-def _put_in_force(start: Start, in_force: InForce) -> bool:
+def _activate(start: Start, active_configuration: ActiveConfiguration) -> bool:
     """Keep what the roles start from. A full disk is no reason not to start: then they read the file itself."""
     try:
-        in_force.keep(start.text)
+        active_configuration.keep(start.text)
     except JournalUnavailable as error:
         _log.warning("%s", error.explained())
         return False
@@ -96,8 +96,8 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     server = start.config.server
     finishing = server.shutdown_timeout + KILL_SECONDS
     locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
-    in_force = InForce(directory.config, copies=True)
-    environment = {IN_FORCE: str(in_force.copy)} if _put_in_force(start, in_force) else {}
+    active_configuration = ActiveConfiguration(directory.config, copies=True)
+    environment = {IN_FORCE: str(active_configuration.copy)} if _activate(start, active_configuration) else {}
     listeners = {name: _bound(start.config, name) for name in ("ingest", "delivery")}
     ingest, delivery = (
         Role(

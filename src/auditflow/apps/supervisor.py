@@ -87,8 +87,8 @@ async def supervise(
 ) -> int:
     """Run both roles until a signal; give the exit status. `hung_up` is called on SIGHUP.
 
-    Delivery begins when ingest is ready, because ingest mends the data directory and enters the pipelines in
-    the ledger. When a role finds the directory damaged, or is killed while it starts, both begin anew. A role
+    Delivery begins when ingest is ready, because ingest fixes the data directory and enters the pipelines in
+    the ledger. When a role finds the directory damaged, or is killed while it starts, both begin again. A role
     that cannot start at all has said why: then everything ends with its status.
     """
     stopping = stop_requested()
@@ -156,7 +156,7 @@ async def _keep(role: Role, ending: asyncio.Event) -> None:
 async def _ready(role: Role, process: asyncio.subprocess.Process, stopping: asyncio.Event) -> bool:
     """Wait until the role answers on its socket; False when it ends first, or everything is to stop.
 
-    However long it takes: mending a large journal takes minutes, and giving up would begin it anew.
+    However long it takes: fixing a large journal takes minutes, and giving up would begin it again.
     """
     while process.returncode is None and not stopping.is_set():
         if await _answers(role.listener, tls=role.tls):

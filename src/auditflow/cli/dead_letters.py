@@ -1,4 +1,4 @@
-"""``auditflow dead-letters …``: look at events that could not be delivered, deliver them anew, or delete them."""
+"""``auditflow dead-letters …``: look at events that could not be delivered, deliver them again, or delete them."""
 
 import json
 from pathlib import Path
@@ -131,7 +131,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option
     ] = None,
     url: UrlOption = HERE,
 ) -> None:
-    """Deliver dead letters anew: all, those that the options select, or those with the given numbers."""
+    """Deliver dead letters again: all, those that the options select, or those with the given numbers."""
     order: dict[str, Any] = {} if to is None else {"to": to}
     if edited is None:
         order |= _filter(pipeline, tenant, code, since, until, ids) | ({"rate": rate} if rate else {})
@@ -140,7 +140,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option
         if ids is None or len(ids) != 1:
             raise typer.BadParameter("it takes the place of one letter: give one ID", param_hint="--event")
         done = ask(url, "POST", f"dead-letters/{ids[0]}/replay", json=order | {"event": _event(edited)})
-    typer.echo(f"{_events(done['replayed'])} delivered anew; see auditflow status")
+    typer.echo(f"{_events(done['replayed'])} delivered again; see auditflow status")
 
 
 @group.command("purge")
@@ -181,7 +181,7 @@ def _filter(  # noqa: PLR0913, PLR0917 - one parameter per option
     until: str | None,
     ids: list[int] | None = None,
 ) -> dict[str, Any]:
-    """Give what was chosen as the server takes it, also what is empty: left out, it would mean every letter."""
+    """Give what was chosen as the server takes it, also what is empty: left out, it would mean every dead letter."""
     chosen: dict[str, Any] = {"pipeline": pipeline, "tenant": tenant, "code": code, "ids": ids or None}
     for name, text in (("since", since), ("until", until)):
         chosen[name] = None if text is None else instant(text, f"--{name}")

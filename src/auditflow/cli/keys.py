@@ -56,7 +56,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter per option
             envvar="AUDITFLOW_EXPIRES",
             metavar="AGE",
             help="How long it is good: 90d.",
-            show_default="for ever",
+            show_default="forever",
         ),
     ] = None,
     data_dir: DataDirOption = None,
@@ -129,12 +129,12 @@ def _keys(data_dir: Path | None, file: Path | None) -> "KeyFile":
 
 def _note(keys: "KeyFile", what: str, key: "Key") -> None:
     """Leave an event of own audit beside the file, where the server finds it."""
-    from auditflow.ingest.operator_audit import OwnAudit
+    from auditflow.ingest.operator_audit import OperatorAudit
 
     shown = _shown(key)
     facts = {"keyId": key.id, "keyName": key.name, "keyTenant": key.tenant}
     more = {name: shown[name] for name in ("scopes", "expires")}
-    OwnAudit(keys.path.parent).note(what, {"actor": _user()}, outcome="success", **facts, **more)
+    OperatorAudit(keys.path.parent).note(what, {"actor": _user()}, outcome="success", **facts, **more)
 
 
 def _user() -> str:

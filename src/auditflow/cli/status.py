@@ -26,7 +26,7 @@ def run(
     ] = 1.0,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Show every pipeline: its state, counts that balance, and its last error with what mends it."""
+    """Show every pipeline: its state, counts that balance, and its last error with what fixes it."""
     status = fetch(url)
     if format is Format.JSON:
         show_json(status)
@@ -68,7 +68,7 @@ _COUNTS = ("accepted", "delivered", "filtered", "deadLettered", "pending")
 
 
 def render(status: dict[str, Any]) -> Any:
-    """Draw a status as a table, with the troubles below it."""
+    """Draw a status as a table, with the problems below it."""
     from rich.console import Group, RenderableType
     from rich.padding import Padding
     from rich.table import Table
@@ -79,7 +79,7 @@ def render(status: dict[str, Any]) -> Any:
     table.add_column("state", no_wrap=True)
     for heading in ("accepted", "delivered", "filtered", "dead", "pending", "oldest"):
         table.add_column(heading, justify="right", no_wrap=True)
-    troubles: list[RenderableType] = []
+    problems: list[RenderableType] = []
     for row in status["pipelines"]:
         color = _COLORS.get(row["state"], "")
         age = readable_age(row["oldestPendingAgeSeconds"]) if row["pending"] else ""
@@ -88,16 +88,16 @@ def render(status: dict[str, Any]) -> Any:
         table.add_row(Text(name), Text(row["state"], color), *counts, age)
         if row["state"] != "active" and row["lastError"]:
             error = row["lastError"]
-            troubles.append(Text(f"\n{name}: {error['code']}: {error['message']}", color))
+            problems.append(Text(f"\n{name}: {error['code']}: {error['message']}", color))
             if error["hint"]:
-                troubles.append(Padding.indent(Text(f"hint: {error['hint']}"), 2))
+                problems.append(Padding.indent(Text(f"hint: {error['hint']}"), 2))
         if row["warning"]:
-            troubles.append(Text(f"\n{name}: {row['warning']}", "yellow"))
+            problems.append(Text(f"\n{name}: {row['warning']}", "yellow"))
     journal = status.get("journal") or {
         "incidents": []
     }  # who has a tenant sees that tenant's pipelines alone
     incidents = [Text(f"\njournal: {incident}", "red") for incident in journal["incidents"]]
-    return Group(table, *troubles, *incidents, *_refused(status))
+    return Group(table, *problems, *incidents, *_refused(status))
 
 
 def _refused(status: dict[str, Any]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ REFUSED: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What a view raises for an event that is shaped otherwise, or no event: decode it whole then."""
 
 
-class View:
+class FieldAccess:
     """Compiled for the paths of some fields, as lists of keys and indexes.
 
     Keys are followed in C, by a class that has just these fields; from the first index of a path on, what is

@@ -1,7 +1,7 @@
 """Validates raw events and stamps them with what the server knows.
 
 A request's events are mostly alike, and mostly valid: `_together` checks and stamps them in passes over all of
-them. What it does not expect goes the long way, event by event, where `examine` names the field that is wrong.
+them. What it does not expect goes the long way, event by event, where `validate` names the field that is wrong.
 Both give the same result for what both take.
 """
 
@@ -30,8 +30,8 @@ from auditflow.event.model import (
 from auditflow.event.time import epoch_ms, utc_times
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.stamp import Stamp, filled, stamped
-from auditflow.ingest.validate import examine, is_tenant
-from auditflow.journal import Batch
+from auditflow.ingest.validate import is_tenant, validate
+from auditflow.journal import AppendBatch
 
 _UUID_LENGTH: Final = 36
 _UUID_BYTES: Final = 16
@@ -55,7 +55,7 @@ class Rejection:
 class Decoded:
     """The valid events of a request as a batch, where each stood in the request, and the others."""
 
-    batch: Batch
+    batch: AppendBatch
     indexes: Sequence[int]
     rejected: list[Rejection] = field(default_factory=list)
 
@@ -70,7 +70,7 @@ class Decoded:
         kept = [i for i in range(len(batch.events)) if i not in errors]
         supplied = set(batch.supplied)
         rejected = [Rejection(indexes[i], error) for i, error in errors.items()]
-        rest = Batch(
+        rest = AppendBatch(
             [batch.events[i] for i in kept],
             [batch.ids[i] for i in kept],
             [batch.tenants[i] for i in kept],
@@ -90,12 +90,12 @@ def decode(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:
 
 
 def _one_by_one(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:
-    batch = Batch([], [], [], supplied := [], times := [])
+    batch = AppendBatch([], [], [], supplied := [], times := [])
     decoded = Decoded(batch, indexes := [])
     received = stamp.received_ms
     for index, raw in enumerate(raws):
         try:
-            header = examine(raw, limits.event_bytes)
+            header = validate(raw, limits.event_bytes)
             if is_own(header) and not stamp.own:
                 raise ReservedEvent
         except InvalidRequest as error:
@@ -167,7 +167,7 @@ def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | 
     if events is None:
         return None
     everything = range(len(raws))
-    return Decoded(Batch(events, ids, tenants, everything if supplied else (), times), everything)
+    return Decoded(AppendBatch(events, ids, tenants, everything if supplied else (), times), everything)
 
 
 def _ids(headers: Sequence[_Expected]) -> list[str] | None:

@@ -35,7 +35,7 @@ ITSELF: Final[By] = {"actor": OWN_SOURCE}
 """Of what a signal, a changed file or a limit has brought about."""
 
 
-class OwnAudit:
+class OperatorAudit:
     """The events that wait in the folder `own-audit` of a data directory, or beside a file of keys elsewhere.
 
     With `kept` false nothing is put on record.

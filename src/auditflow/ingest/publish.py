@@ -32,7 +32,7 @@ from auditflow.ingest.limits import Limits
 from auditflow.ingest.redaction.by_tenant import Redacted, Redactions
 from auditflow.ingest.redaction.config import RedactionConfig
 from auditflow.ingest.stamp import Stamp, now_rfc3339
-from auditflow.journal import Appended, Batch, Journal
+from auditflow.journal import AppendBatch, Appended, Journal
 from auditflow.telemetry import metrics
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -172,7 +172,7 @@ class Publish:
         batch.events, failed = await self.redactions.redact(batch.events, batch.tenants)
         return decoded.less(failed) if failed else decoded
 
-    async def _append(self, batch: Batch) -> Appended:
+    async def _append(self, batch: AppendBatch) -> Appended:
         try:
             appended = await self.journal.append(batch)
         except AuditFlowError as error:

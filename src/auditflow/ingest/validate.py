@@ -23,7 +23,7 @@ _is_rfc3339 = re.compile(
 ).fullmatch
 
 
-def examine(raw: bytes, max_bytes: int) -> Header:
+def validate(raw: bytes, max_bytes: int) -> Header:
     """Give the header of a valid event. Raises InvalidRequest (400, 413), which names the field."""
     if len(raw) > max_bytes:
         reason = f"The event has {len(raw)} bytes; at most {readable_size(max_bytes)} are accepted"

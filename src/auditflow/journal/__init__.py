@@ -30,20 +30,20 @@ on them, are in `sql/journal.sql` and `sql/ledger.sql`.
                       event, joined into large rows; they outlive their block.
 ``journal.db-mark``   The next sequence number and the first not evicted, unflushed: what was lost when the file is.
 ``ledger.db``         `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
-                      `letter`: dead letters, also while they are delivered anew. `receipt`: what one call of a
-                      sink has brought where, one row however many events. `lane`: what is delivered again.
+                      `letter`: dead letters, also while they are delivered again. `receipt`: what one call of a
+                      sink has brought where, one row however many events. `replay_range`: what is delivered again.
 ``*-damaged``         A note of damage met in use; the next start recovers.
 ``*.damaged-<time>``  What recovery set aside (Unix time); kept until somebody deletes it.
 
 Where to look
 -------------
-`sqlite` appends, `reader` reads, `census` counts by tenant; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
+`sqlite` appends, `reader` reads, `tenant_counts` counts by tenant; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
 `opening`, `recovery` and `salvage` deal with damage; `ledger`, `accounting` and `letters` and `receipts` keep
 what became of events; `commands` carries what operators ask for to the delivery process; `memory` is both stores for tests.
 """
 
 from __future__ import annotations
 
-from auditflow.journal.contract import Appended, Batch, Block, Journal
+from auditflow.journal.contract import AppendBatch, Appended, Block, Journal
 
-__all__ = ["Appended", "Batch", "Block", "Journal"]
+__all__ = ["AppendBatch", "Appended", "Block", "Journal"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Batch:
+class AppendBatch:
     """Events to append together, as parallel lists: one event at each index."""
 
     events: list[bytes]
@@ -60,7 +60,7 @@ class Journal(ABC):
     """Ordered, durable log of blocks. One process appends; any number of processes read."""
 
     @abstractmethod
-    async def append(self, batch: Batch) -> Appended:
+    async def append(self, batch: AppendBatch) -> Appended:
         """Store the batch and return when it is durable.
 
         Raises JournalFull at `max-size`, JournalUnavailable when the disk refuses. Then nothing was stored.
@@ -110,7 +110,7 @@ class Journal(ABC):
 
     @abstractmethod
     def incidents(self) -> list[str]:
-        """Give the damage met and mended so far, a sentence each, for status."""
+        """Give the damage met and fixed so far, a sentence each, for status."""
 
     @abstractmethod
     def evict(self, finished: int, now: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from auditflow.event.model import same_content
-from auditflow.journal import Appended, Batch
+from auditflow.journal import AppendBatch, Appended
 
 CONFLICT: Final = 0
 """In place of the first one's sequence number: the id is known with other content."""
@@ -30,7 +30,7 @@ class Known(Protocol):
         """Give for each suspect that is known the first one's sequence number, or CONFLICT."""
 
 
-class Group:
+class GroupCommit:
     """The new events of several batches, in order; `first` is the sequence number of the first of them.
 
     `now` is the time of the events that bring none, Unix time in milliseconds.
@@ -47,7 +47,7 @@ class Group:
         self._supplied: set[bytes] = set()
         self._places: dict[tuple[str, bytes], int] | None = None
 
-    def add(self, batch: Batch, keys: Sequence[bytes]) -> Appended:
+    def add(self, batch: AppendBatch, keys: Sequence[bytes]) -> Appended:
         """Take what is new of a batch and say what is not. `keys` are its ids as 16 bytes each."""
         all_supplied = len(batch.supplied) == len(keys)
         supplied = keys if all_supplied else [keys[index] for index in batch.supplied]
@@ -64,7 +64,9 @@ class Group:
         self.keys += keys
         return Appended()
 
-    def _sift(self, batch: Batch, keys: Sequence[bytes], times: Sequence[int], seen: set[bytes]) -> Appended:
+    def _sift(
+        self, batch: AppendBatch, keys: Sequence[bytes], times: Sequence[int], seen: set[bytes]
+    ) -> Appended:
         """Look at each event: the way for batches in which some id was seen before."""
         suspects = {
             index: Suspect(keys[index], batch.tenants[index], batch.events[index])

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from auditflow.errors import JournalFull, JournalUnavailable
 from auditflow.event.model import same_content
-from auditflow.journal import Appended, Batch, Block, Journal
+from auditflow.journal import AppendBatch, Appended, Block, Journal
 from auditflow.journal.block_format import cut, pack_ids, split_ids
-from auditflow.journal.group_commit import CONFLICT, Group, Suspect
+from auditflow.journal.group_commit import CONFLICT, GroupCommit, Suspect
 from auditflow.units import readable_size
 
 
@@ -34,12 +34,12 @@ class MemoryJournal(Journal):
         self._places: dict[bytes, dict[str, tuple[int, int, bytes]]] = {}
         self._closed = False
 
-    async def append(self, batch: Batch) -> Appended:
+    async def append(self, batch: AppendBatch) -> Appended:
         """Store the batch."""
         if self._closed:
             raise JournalUnavailable(path="memory", reason="it has been closed")
         at = int(self._clock() * 1000)
-        group = Group(self._head, self, at)
+        group = GroupCommit(self._head, self, at)
         appended = group.add(batch, split_ids(pack_ids(batch.ids)))
         self._make_room(sum(map(len, group.events)))
         for part in cut(group.events) if group.events else ():
@@ -122,7 +122,7 @@ class MemoryJournal(Journal):
                 found[index] = sequence if same_content(first, event) else CONFLICT
         return found
 
-    def _store(self, group: Group, part: slice, at: int) -> None:
+    def _store(self, group: GroupCommit, part: slice, at: int) -> None:
         events, tenants = group.events[part], group.tenants[part]
         counts = Counter(tenants)
         places = {tenant: place for place, tenant in enumerate(counts)}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from auditflow.ledger.contract import NOBODY, Account, Lane, Ledger, Update
-from auditflow.ledger.dead_letters import ALL, LOST, Letter, LetterGroup, Replay, Replayed, Selection
+from auditflow.ledger.contract import NOBODY, Account, Ledger, ReplayRange, Update
+from auditflow.ledger.dead_letters import ALL, LOST, DeadLetter, DeadLetterGroup, Replay, Replayed, Selection
 from auditflow.ledger.progress import Progress
 from auditflow.ledger.receipts import Handed, Receipt
 
@@ -12,14 +12,14 @@ __all__ = [
     "LOST",
     "NOBODY",
     "Account",
+    "DeadLetter",
+    "DeadLetterGroup",
     "Handed",
-    "Lane",
     "Ledger",
-    "Letter",
-    "LetterGroup",
     "Progress",
     "Receipt",
     "Replay",
+    "ReplayRange",
     "Replayed",
     "Selection",
     "Update",

@@ -41,11 +41,13 @@ def _resumed(account: Account, oldest: int, tenant: str | None) -> Account:
 def applied(account: Account, update: Update) -> Account:
     """Give the account after an update."""
     ended = update.delivered + update.filtered + sum(letter.count for letter in update.letters)
-    forgotten = update.lane and update.lane not in {lane.id for lane in account.lanes}
+    forgotten = update.replay_range and update.replay_range not in {
+        replay_range.id for replay_range in account.replay_ranges
+    }
     return replace(
         account,
         again=account.again + (ended if forgotten else 0),
-        progress=account.progress if update.lane else update.progress.copy(),
+        progress=account.progress if update.replay_range else update.progress.copy(),
         delivered=account.delivered + update.delivered,
         filtered=account.filtered + update.filtered,
         dead_lettered=account.dead_lettered + sum(letter.count for letter in update.letters),

@@ -67,7 +67,7 @@ class Commands:
         """Carry out the commands that wait, oldest first, and answer each; give how many there were.
 
         What one raises is its answer, whatever it is: left to end the process, it would do so at every start
-        anew. Raises JournalDamaged.
+        again. Raises JournalDamaged.
         """
         waiting = sorted(self._folder.glob("*.command")) if self._folder.exists() else []
         for path in waiting:

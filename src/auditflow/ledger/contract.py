@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from auditflow.ledger.dead_letters import ALL, Letter, LetterGroup, Replay, Replayed, Selection
+from auditflow.ledger.dead_letters import ALL, DeadLetter, DeadLetterGroup, Replay, Replayed, Selection
 from auditflow.ledger.progress import Progress
 from auditflow.ledger.receipts import Receipt
 
@@ -27,11 +27,11 @@ class Update:
     """Calls to the sink."""
     duplicates: int = 0
     """Events that may have been delivered twice."""
-    letters: list[Letter] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     receipts: list[Receipt] = field(default_factory=list)
     paid: list[int] = field(default_factory=list)
     """Ids of receipts whose events the first destination has now, too."""
-    lane: int = 0
+    replay_range: int = 0
     """Id of the stretch that is delivered again, whose progress this is; 0 for the pipeline's own."""
 
     def add(self, other: Update) -> None:
@@ -49,12 +49,12 @@ class Update:
         """Give it with a copy of its progress, which goes on changing."""
         return Update(
             self.pipeline, self.progress.copy(), self.delivered, self.filtered, self.attempts,
-            self.duplicates, self.letters, self.receipts, self.paid, self.lane,
+            self.duplicates, self.letters, self.receipts, self.paid, self.replay_range,
         )  # fmt: skip
 
 
 @dataclass(slots=True)
-class Lane:
+class ReplayRange:
     """A stretch of the journal that a pipeline delivers again, beside what is new."""
 
     id: int
@@ -81,7 +81,7 @@ class Account:
 
     In a consistent reading of journal and ledger
     ``accepted(head) == delivered + filtered + dead_lettered + pending(head)``. For a pipeline of one tenant, both
-    also need to know how many events of other tenants there are from `progress.seen` to `head`: see `census`.
+    also need to know how many events of other tenants there are from `progress.seen` to `head`: see `tenant_counts`.
     """
 
     pipeline: str
@@ -93,23 +93,23 @@ class Account:
     filtered: int = 0
     dead_lettered: int = 0
     replaying: int = 0
-    """Events out of dead letters that are to be delivered anew."""
+    """Events out of dead letters that are to be delivered again."""
     again: int = 0
-    """Events of lanes: it is accountable for them once more."""
+    """Events of replay ranges: it is accountable for them once more."""
     attempts: int = 0
     duplicates: int = 0
     paused: bool = False
     """Whether somebody has told it to wait."""
     condition: str = "{}"
     """JSON that the delivery process keeps for status: state, last error, since when."""
-    lanes: list[Lane] = field(default_factory=list)
+    replay_ranges: list[ReplayRange] = field(default_factory=list)
     """What it delivers again, oldest first."""
     owed: int = 0
     """Events delivered by the fallback that the first destination is to get, too."""
     tenant: str = ""
     """Whose events it gets; empty for everybody's."""
     to_replay: bool = False
-    """Whether there are dead letters that it is to deliver anew."""
+    """Whether there are dead letters that it is to deliver again."""
 
     def accepted(self, head: int, others: int = 0) -> int:
         """Count the events it is accountable for, when the journal's head is `head`."""
@@ -117,12 +117,12 @@ class Account:
 
     def pending(self, head: int, others: int = 0) -> int:
         """Count those of them that have not ended."""
-        waiting = self.replaying + sum(lane.pending for lane in self.lanes)
+        waiting = self.replaying + sum(replay_range.pending for replay_range in self.replay_ranges)
         return self.progress.pending(head, others) + waiting
 
     def oldest_open(self) -> int:
         """Give the first sequence number that has not ended, dead letters aside."""
-        return min([self.progress.low, *(lane.progress.low for lane in self.lanes)])
+        return min([self.progress.low, *(replay_range.progress.low for replay_range in self.replay_ranges)])
 
 
 class Ledger(ABC):
@@ -144,7 +144,7 @@ class Ledger(ABC):
     def commit(
         self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
     ) -> None:
-        """Apply the updates, and what has become of replayed letters, in one durable transaction (J4).
+        """Apply the updates, and what has become of replayed dead letters, in one durable transaction (J4).
 
         With the `token` of the last commit it does nothing: one that seemed to fail may have been made.
         """
@@ -168,7 +168,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def replay(self, selection: Selection, replay: Replay, at: int) -> int:
-        """Mark dead letters to be delivered anew and give how many events they hold.
+        """Mark dead letters to be delivered again and give how many events they hold.
 
         Left out are those without an event and those whose pipeline is not active. `at` is Unix time in
         milliseconds.
@@ -179,8 +179,8 @@ class Ledger(ABC):
         """Delete dead letters and give how many events they held, which stay counted as dead-lettered."""
 
     @abstractmethod
-    def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[Letter]:
-        """Give letters that the pipeline is to deliver anew, as `letters` does."""
+    def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Give dead letters that the pipeline is to deliver again, as `letters` does."""
 
     @abstractmethod
     def note(self, conditions: Mapping[str, str]) -> None:
@@ -191,29 +191,29 @@ class Ledger(ABC):
         """Give every pipeline, active or not, in one consistent reading."""
 
     @abstractmethod
-    def letters(self, selection: Selection = ALL, after: int = 0, limit: int = 100) -> list[Letter]:
+    def dead_letters(self, selection: Selection = ALL, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Give dead letters, and those that are being replayed, by ascending id, beginning above `after`.
 
         Fewer than `limit` when their events are large; none when there are none above `after`.
         """
 
     @abstractmethod
-    def letter_groups(self, selection: Selection = ALL) -> list[LetterGroup]:
-        """Count letters by pipeline and code."""
+    def dead_letter_groups(self, selection: Selection = ALL) -> list[DeadLetterGroup]:
+        """Count dead letters by pipeline and code."""
 
     @abstractmethod
     def dead_events(self, selection: Selection = ALL) -> int:
-        """Count the events of the chosen letters that are dead in one pipeline at least, each once."""
+        """Count the events of the chosen dead letters in one pipeline at least, each once."""
 
     @abstractmethod
-    def letter_extents(self) -> dict[str, tuple[int, int]]:
-        """Give, for each pipeline with letters, their number and the earliest last failure.
+    def dead_letter_extents(self) -> dict[str, tuple[int, int]]:
+        """Give, for each pipeline with dead letters, their number and the earliest last failure.
 
         The latter is Unix time in milliseconds.
         """
 
     @abstractmethod
-    def letter_of(self, pipeline: str, sequence: int) -> Letter | None:
+    def dead_letter_of(self, pipeline: str, sequence: int) -> DeadLetter | None:
         """Give the dead letter that holds an event of a pipeline, if there is one."""
 
     @abstractmethod
@@ -226,7 +226,7 @@ class Ledger(ABC):
 
     @abstractmethod
     def incidents(self) -> list[str]:
-        """Give the damage met and mended so far, a sentence each, for status."""
+        """Give the damage met and fixed so far, a sentence each, for status."""
 
     @abstractmethod
     def finished(self) -> int | None:

@@ -14,7 +14,7 @@ LOST: Final = "LOST_IN_JOURNAL"
 
 
 @dataclass(slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter: events that a pipeline will not deliver, and why."""
 
     pipeline: str
@@ -37,7 +37,7 @@ class Letter:
     id: int = 0
     """Given by the ledger, as is all that follows."""
     target: str = ""
-    """The pipeline that is to deliver it anew; empty while it is dead."""
+    """The pipeline that is to deliver it again; empty while it is dead."""
     rate: float = 0.0
     """Events per second of that replay; 0 without a limit."""
     replayed_at: int = 0
@@ -48,7 +48,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which letters: those that agree with everything that is not None."""
+    """Which dead letters: those that agree with everything that is not None."""
 
     pipeline: str | None = None
     tenant: str | None = None
@@ -71,8 +71,8 @@ ALL: Final = Selection()
 
 
 @dataclass(frozen=True, slots=True)
-class LetterGroup:
-    """The letters of one pipeline with one code."""
+class DeadLetterGroup:
+    """The dead letters of one pipeline with one code."""
 
     pipeline: str
     code: str
@@ -85,31 +85,31 @@ class LetterGroup:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """How letters are to be delivered anew."""
+    """How dead letters are to be delivered again."""
 
     to: str | None = None
     """The pipeline that delivers them; their own when None."""
     rate: float = 0.0
     """Events per second; 0 without a limit."""
     event: bytes | None = None
-    """What to deliver in place of the letter's event, after an edit."""
+    """What to deliver in place of the dead letter's event, after an edit."""
 
 
 @dataclass(slots=True)
 class Replayed:
-    """What has become of letters that were replayed."""
+    """What has become of dead letters that were replayed."""
 
     delivered: list[Handed] = field(default_factory=list)
     filtered: list[int] = field(default_factory=list)
-    """Ids of letters that a transformer has dropped."""
-    failed: list[Letter] = field(default_factory=list)
+    """Ids of dead letters that a transformer has dropped."""
+    failed: list[DeadLetter] = field(default_factory=list)
     """Letters that are dead again; `id`, `code`, `reason`, `attempts` and `last_failed` count."""
 
     def __bool__(self) -> bool:
         return bool(self.delivered or self.filtered or self.failed)
 
     def add(self, other: Replayed) -> None:
-        """Take in what has become of further letters."""
+        """Take in what has become of further dead letters."""
         self.delivered += other.delivered
         self.filtered += other.filtered
         self.failed += other.failed

@@ -17,7 +17,7 @@ from auditflow.ledger import Account
 READ_BLOCKS: Final = 500
 
 
-class Census:
+class TenantCounts:
     """Counts, for each pipeline of one tenant, the events of others that it has not come by.
 
     Each count is kept from one time to the next: only the headers are read by which the pipeline, or the journal's

@@ -43,7 +43,7 @@ class TenantProgress(Progress):
         if sequences:
             first, end = sequences[0], sequences[-1] + 1
             between, ended = self._open(first, end), list(sequences)
-            if between == ended:  # mostly: a parcel's
+            if between == ended:  # mostly: a batch's
                 self._leave(first, end, [])
             else:
                 self._leave(first, end, sorted(set(between).difference(ended)))

@@ -9,9 +9,9 @@ from contextlib import suppress
 from auditflow.errors import JournalDamaged
 from auditflow.pipelines.decide.decision import Decide
 from auditflow.pipelines.decide.intake import Intake
-from auditflow.pipelines.deliver.batch import Parcel
+from auditflow.pipelines.deliver.batch import Batch
 from auditflow.pipelines.deliver.destination import pause
-from auditflow.pipelines.deliver.dispatcher import Courier, Outlet
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget, Dispatcher
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.read.tail import Source
 from auditflow.pipelines.record.outcomes import Record
@@ -21,12 +21,12 @@ _log = logging.getLogger(__name__)
 
 
 class Pipeline:
-    """A pipeline at work. `run` ends with its source, or when its outlet was stopped and open calls are done."""
+    """A pipeline at work. `run` ends with its source, or when its target was stopped and open calls are done."""
 
-    def __init__(self, source: Source, decide: Decide, outlet: Outlet, record: Record) -> None:
+    def __init__(self, source: Source, decide: Decide, target: DeliveryTarget, record: Record) -> None:
         self._source = source
         self._decide = decide
-        self._outlet = outlet
+        self._target = target
         self._record = record
 
     async def run(self) -> None:
@@ -35,8 +35,8 @@ class Pipeline:
         Raises JournalDamaged, in a group.
         """
         failures = 0
-        while not (self._outlet.gate.stopped or self._source.ended()):
-            self._record.trouble(self, None)
+        while not (self._target.gate.stopped or self._source.ended()):
+            self._record.problem(self, None)
             try:
                 await self._work()
             except* JournalDamaged:
@@ -46,26 +46,26 @@ class Pipeline:
                 error = group.exceptions[0]
                 _log.error("pipeline %s failed and starts again", self._record.pipeline, exc_info=error)
                 reason = f"{type(error).__name__}: {error}"
-                self._record.trouble(self, Outcome(Verdict.RETRY, "INTERNAL_ERROR", reason))
+                self._record.problem(self, Outcome(Verdict.RETRY, "INTERNAL_ERROR", reason))
                 with suppress(Stopped):
-                    await self._outlet.gate.wait(pause(failures, 1.0))
+                    await self._target.gate.wait(pause(failures, 1.0))
 
     async def _work(self) -> None:
-        outlet = self._outlet
-        courier = Courier(outlet, self._record)
-        intake = Intake(self._source, outlet.gate, self._decide, self._record, courier.fanout)
-        slots = asyncio.Semaphore(1 if outlet.destination.sink.ordered else outlet.policy.max_in_flight)
+        target = self._target
+        dispatcher = Dispatcher(target, self._record)
+        intake = Intake(self._source, target.gate, self._decide, self._record, dispatcher.fanout)
+        slots = asyncio.Semaphore(1 if target.destination.sink.ordered else target.policy.max_in_flight)
 
-        async def deliver(parcel: Parcel) -> None:
+        async def deliver(batch: Batch) -> None:
             try:
-                await courier.deliver(parcel)
+                await dispatcher.deliver(batch)
             finally:
                 intake.advanced.set()
                 slots.release()
 
         async with asyncio.TaskGroup() as tasks:
             with suppress(Stopped):
-                async for parcel in intake.parcels(outlet.limits):
+                async for batch in intake.batches(target.limits):
                     await slots.acquire()
-                    tasks.create_task(deliver(parcel))
-                    del parcel  # see Intake
+                    tasks.create_task(deliver(batch))
+                    del batch  # see Intake

@@ -80,7 +80,7 @@ class Sealed:
 def seal(given: Any, tenant: str, parse: Callable[[Any], Checked]) -> Checked | Sealed:
     """Check properties as `parse` does; those that refer to secrets are sealed.
 
-    Raises pydantic.ValidationError with all faults that no secret can mend.
+    Raises pydantic.ValidationError with all faults that no secret can fix.
     """
     places = {place for place, _ in references(given)} if isinstance(given, dict) else set()
     if not places:

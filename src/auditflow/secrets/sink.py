@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 class SecretSink(Sink[Any]):
     """A sink whose properties refer to secrets.
 
-    The sink proper is made at the first delivery, and anew when a secret has changed; after a delivery that was
+    The sink proper is made at the first delivery, and again when a secret has changed; after a delivery that was
     blocked the secrets are asked for at once. What it says repeats none of them.
     """
 

@@ -89,5 +89,5 @@ def _upper(name: str) -> str:
 
 
 def _unreadable(tenant: str, path: Path, reason: str) -> SecretUnreadable:
-    hint = f"Mend {path}; AuditFlow reads it again by itself."
+    hint = f"Fix {path}; AuditFlow reads it again by itself."
     return SecretUnreadable(tenant=tenant, place=path, reason=reason, hint=hint)

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from auditflow.settings import Settings
-from auditflow.sinks._egress_policy import Reach
+from auditflow.sinks._egress_policy import EgressPolicy
 
 
 class Verdict(StrEnum):
@@ -38,7 +38,7 @@ class Outcome:
     reason: str = ""
     """What happened, for a person; never holds a secret."""
     hint: str = ""
-    """The command or setting that mends it."""
+    """The command or setting that fixes it."""
     retry_after: float = 0.0
     """Seconds the destination asked us to wait."""
     ambiguous: bool = False
@@ -122,7 +122,7 @@ class Sink(ABC, Generic[P]):
 
     def __init__(self, properties: P) -> None:
         self.properties = properties
-        self.reach: Reach | None = None
+        self.egress: EgressPolicy | None = None
         """Where it may connect to, set before `open` where its properties are a caller's; None: anywhere."""
 
     @property

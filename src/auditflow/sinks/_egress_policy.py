@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from auditflow.errors import OutOfReach
+from auditflow.errors import EgressDenied
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -28,7 +28,7 @@ _WIRE_SERVER: Final = ip_address("168.63.129.16")
 """Azure's own service for machines, at an address that looks public."""
 
 
-class Reach:
+class EgressPolicy:
     """Tells targets that are refused from others. `allowed` are networks that are not, whatever they are."""
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
@@ -43,15 +43,15 @@ class Reach:
         return unicast and address.is_global and not address.is_multicast and address != _WIRE_SERVER
 
     async def address(self, host: str) -> str:
-        """Resolve a host; give an address of it. Raises OutOfReach, or what the resolver raises: OSError, UnicodeError."""
+        """Resolve a host; give an address of it. Raises EgressDenied, or what the resolver raises: OSError, UnicodeError."""
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
         addresses = [ip_address(each[4][0]) for each in found]
         if not all(map(self.includes, addresses)):
-            raise OutOfReach(what=host)
+            raise EgressDenied(what=host)
         return str(addresses[0])
 
     async def check(self, properties: Mapping[str, Any]) -> None:
-        """Look at the URLs and addresses in a sink's properties. Raises OutOfReach, which names the property alone.
+        """Look at the URLs and addresses in a sink's properties. Raises EgressDenied, which names the property alone.
 
         A name that cannot be resolved is left to the sink, which says so in its own way.
         """
@@ -59,8 +59,8 @@ class Reach:
             for host in _hosts(value):
                 try:
                     await self.address(host)
-                except OutOfReach:
-                    raise OutOfReach(what=name) from None
+                except EgressDenied:
+                    raise EgressDenied(what=name) from None
                 except (OSError, UnicodeError):
                     continue
 

@@ -15,10 +15,10 @@ _RETRYABLE: Final = {408, 425, 429}
 """Client errors that pass by themselves: timeout, too early, too many (RFC 9110 §15.5.9, RFC 8470, RFC 6585)."""
 
 _BLOCKED_HINTS: Final = {
-    401: "Its credentials are missing or wrong: mend the headers or the secret.",
+    401: "Its credentials are missing or wrong: fix the headers or the secret.",
     403: "It refuses these credentials: give them the permission to post there.",
-    404: "Nothing is at that path: mend the URL.",
-    405: "It does not take this method: mend method or the URL.",
+    404: "Nothing is at that path: fix the URL.",
+    405: "It does not take this method: fix method or the URL.",
     407: "The proxy wants credentials: put them into HTTP_PROXY or HTTPS_PROXY.",
     410: "The address has been retired: ask its owner for the new URL.",
 }
@@ -114,7 +114,7 @@ def judge_failure(place: str, error: Exception) -> Outcome:
 
     code = type(error).__name__
     if unknown_host(error):
-        hint = "Mend the host name in the URL, or the name server that this machine asks."
+        hint = "Fix the host name in the URL, or the name server that this machine asks."
         return Outcome(Verdict.BLOCKED, "UnknownHost", f"The host of {place} does not exist.", hint)
     if untrusted(error):
         hint = "Add its authority to the trusted ones (SSL_CERT_FILE), or set verify-ssl to false for a test."

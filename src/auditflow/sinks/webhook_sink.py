@@ -122,7 +122,7 @@ class WebhookSink(Sink[WebhookProperties]):
             ),
             timeout=httpx2.Timeout(ours.timeout, pool=None),
             follow_redirects=False,
-            event_hooks={"request": [self.reach.pin]} if self.reach and not getproxies() else {},
+            event_hooks={"request": [self.egress.pin]} if self.egress and not getproxies() else {},
             headers={
                 "User-Agent": f"auditflow/{__version__}",
                 "Content-Type": ours.content_type,

@@ -11,15 +11,15 @@ from auditflow.api import ingest_app
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import Letter, Progress, Selection, Update
+from auditflow.ledger import DeadLetter, Progress, Selection, Update
 from auditflow.ledger import commands as commands_module
 from auditflow.ledger.memory import MemoryLedger
 
 EVENT = json.dumps({"eventType": "a", "sourceSystem": "b"}).encode()
 
 
-def letter(pipeline: str, sequence: int, tenant: str) -> Letter:
-    return Letter(pipeline, sequence, "Bad", "no", EVENT, last_failed=1_000, tenant=tenant)
+def letter(pipeline: str, sequence: int, tenant: str) -> DeadLetter:
+    return DeadLetter(pipeline, sequence, "Bad", "no", EVENT, last_failed=1_000, tenant=tenant)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ async def test_replay_is_of_one_tenant_and_says_what_stays(client, app, ledger, 
             {"status": "success", "tenantId": "acme", "retriedCount": 1, "requeuedCount": 1},
         )
         assert (await ask.get("/actuator/dlq/globex")).json()["messageCount"] == 1
-    assert {one.target for one in ledger.letters(Selection(tenant="acme"))} == {"a", "b", ""}
+    assert {one.target for one in ledger.dead_letters(Selection(tenant="acme"))} == {"a", "b", ""}
 
 
 async def test_purge_is_of_one_tenant(client, app, ledger, delivering):
@@ -72,7 +72,7 @@ async def test_purge_is_of_one_tenant(client, app, ledger, delivering):
         assert answer.json() == {
             "status": "success", "tenantId": "acme", "purgedCount": 2, "requeuedCount": 0,
         }  # fmt: skip
-    assert {one.tenant for one in ledger.letters()} == {"globex", "_platform"}
+    assert {one.tenant for one in ledger.dead_letters()} == {"globex", "_platform"}
 
 
 @pytest.mark.parametrize("tenant", ["-", "a b", ".hidden", "x" * 65, "%0a", "_other"])

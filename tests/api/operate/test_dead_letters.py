@@ -1,4 +1,4 @@
-"""Dead letters over HTTP: found by filter, read whole, delivered anew, deleted; bad input gets a clear answer."""
+"""Dead letters over HTTP: found by filter, read whole, delivered again, deleted; bad input gets a clear answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from auditflow.api import ingest_app
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import LOST, Letter, Progress, Replay, Replayed, Selection, Update
+from auditflow.ledger import LOST, DeadLetter, Progress, Replay, Replayed, Selection, Update
 from auditflow.ledger import commands as commands_module
 from auditflow.ledger.memory import MemoryLedger
 
@@ -32,12 +32,12 @@ def ledger() -> MemoryLedger:
                 "a",
                 Progress(9),
                 letters=[
-                    Letter("a", 1, "Bad", "cannot be", event, attempts=3, first_failed=1_000, last_failed=2_000, **own),
-                    Letter("a", 2, "Worse", "no", b"not json \xff", first_failed=3_000, last_failed=3_000, tenant="other"),
-                    Letter("a", 3, LOST, "gone", count=5, first_failed=4_000, last_failed=4_000),
+                    DeadLetter("a", 1, "Bad", "cannot be", event, attempts=3, first_failed=1_000, last_failed=2_000, **own),
+                    DeadLetter("a", 2, "Worse", "no", b"not json \xff", first_failed=3_000, last_failed=3_000, tenant="other"),
+                    DeadLetter("a", 3, LOST, "gone", count=5, first_failed=4_000, last_failed=4_000),
                 ],
             ),
-            Update("old", Progress(2), letters=[Letter("old", 1, "Bad", "no", event, last_failed=9_000, **own)]),
+            Update("old", Progress(2), letters=[DeadLetter("old", 1, "Bad", "no", event, last_failed=9_000, **own)]),
         ]
     )  # fmt: skip
     ledger.register(["a", "b"], 9, 1)
@@ -105,7 +105,7 @@ async def test_pages_follow_one_another_to_the_end(client, app):
 
 async def test_a_letter_is_read_whole(client, app, ledger):
     ledger.replay(Selection(ids=[1]), Replay(), at=5_000)
-    again = Letter("a", 0, "Worst", "still not", id=1, attempts=1, last_failed=6_000)
+    again = DeadLetter("a", 0, "Worst", "still not", id=1, attempts=1, last_failed=6_000)
     ledger.commit([], Replayed(failed=[again]))
     async with client(app) as ask:
         first, second, lost = [(await ask.get(f"{PATH}/{number}")).json() for number in (1, 2, 3)]
@@ -122,7 +122,7 @@ async def test_a_letter_is_read_whole(client, app, ledger):
 )
 async def test_an_event_is_given_byte_for_byte(client, app, ledger, value):
     event = b'{"x":' + value + b"}"
-    ledger.commit([Update("a", Progress(9), letters=[Letter("a", 5, "Bad", "no", event)])])
+    ledger.commit([Update("a", Progress(9), letters=[DeadLetter("a", 5, "Bad", "no", event)])])
     async with client(app) as ask:
         answer = await ask.get(f"{PATH}/5")
     assert answer.status_code == 200
@@ -182,7 +182,7 @@ async def test_a_malformed_order_is_refused_and_nothing_is_replayed(client, app,
         answer = await ask.post(PATH + path, json=body)
     assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
     assert name in answer.json()["message"]
-    assert not [letter for letter in ledger.letters() if letter.target]
+    assert not [letter for letter in ledger.dead_letters() if letter.target]
 
 
 async def test_a_body_that_is_too_large_is_refused(client, app):
@@ -199,7 +199,7 @@ async def test_the_selected_letters_are_replayed(client, app, ledger, delivering
 
 
 async def test_one_letter_is_replayed_edited(client, app, ledger, delivering):
-    edited = EVENT | {"extra": {"mended": True}}
+    edited = EVENT | {"extra": {"fixed": True}}
     async with client(app) as ask, delivering(ledger):
         answer = await ask.post(f"{PATH}/1/replay", json={"event": edited})
     assert answer.json() == {"replayed": 1}
@@ -221,7 +221,7 @@ async def test_an_edited_event_is_checked_like_a_published_one(client, app, ledg
 
 async def test_what_auditflow_says_of_itself_is_neither_edited_nor_made_by_editing(client, app, ledger):
     own = EVENT | {"eventType": "auditflow.keys.created", "sourceSystem": "auditflow"}
-    stored = Letter("a", 5, "Bad", "no", json.dumps(own).encode(), tenant="acme", event_id=ID)
+    stored = DeadLetter("a", 5, "Bad", "no", json.dumps(own).encode(), tenant="acme", event_id=ID)
     ledger.commit([Update("a", Progress(9), letters=[stored])])
     async with client(app) as ask:
         for number, event in ((1, own), (5, EVENT), (5, own)):
@@ -252,7 +252,7 @@ async def test_purging_needs_a_selection_or_all(client, app, ledger, delivering)
     assert (refused.status_code, refused.json()["code"]) == (400, "VALIDATION_ERROR")
     assert "all=true" in refused.json()["message"]
     assert (some.json(), rest.json()) == ({"purged": 5}, {"purged": 3})
-    assert ledger.letters() == []
+    assert ledger.dead_letters() == []
 
 
 async def test_while_delivery_does_not_run_the_order_is_kept(client, app, ledger, delivering, monkeypatch):

@@ -11,10 +11,10 @@ from fastapi import FastAPI
 from auditflow.api import problems
 from auditflow.api.operate import events as where
 from auditflow.config import PipelineConfig, Running
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.journal.sqlite.writer import SqliteJournal
-from auditflow.ledger import LOST, Handed, Letter, Progress, Replay, Replayed, Selection, Update
+from auditflow.ledger import LOST, DeadLetter, Handed, Progress, Replay, Replayed, Selection, Update
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.ledger.receipts import receipt
 
@@ -51,7 +51,7 @@ class World:
         tenants = tenants or ("_platform",)
         events = [json.dumps(event | {"tenantId": tenant}).encode() for tenant in tenants]
         await self.journal.append(
-            Batch(events, [event_id] * len(tenants), [*tenants], [*range(len(tenants))])
+            AppendBatch(events, [event_id] * len(tenants), [*tenants], [*range(len(tenants))])
         )
         return event_id
 
@@ -78,8 +78,8 @@ def world(client) -> World:
     return World(client)
 
 
-def letter(sequence: int, **more: object) -> Letter:
-    return Letter("p", sequence, "Bad", "no", b"{}", attempts=3, last_failed=2_000_000, **more)
+def letter(sequence: int, **more: object) -> DeadLetter:
+    return DeadLetter("p", sequence, "Bad", "no", b"{}", attempts=3, last_failed=2_000_000, **more)
 
 
 async def test_an_answer_names_the_event_its_owner_its_number_and_when_it_was_accepted(world):
@@ -136,7 +136,7 @@ async def test_what_is_delivered_before_its_neighbours_is_not_pending(world):
     assert [(await world.state(one))["state"] for one in ids] == ["pending", "pending", "delivered"]
 
 
-async def test_events_of_one_parcel_that_went_to_several_streams_each_have_their_own(world):
+async def test_events_of_one_batch_that_went_to_several_streams_each_have_their_own(world):
     ids = [await world.publish() for _ in range(60)]
     streams = [{"logStream": f"tenant-{n}"} for n in range(20)]
     receipts = [receipt("p", range(n + 1, 61, 20), streams[n], at=1, attempts=1) for n in range(20)]
@@ -183,7 +183,7 @@ async def test_a_purged_letter_leaves_its_trace(world):
 
 async def test_every_event_of_a_lost_run_is_dead_lettered(world):
     ids = [await world.publish() for _ in range(5)]
-    lost = Letter("p", 2, LOST, "the journal lost it", count=3)
+    lost = DeadLetter("p", 2, LOST, "the journal lost it", count=3)
     delivered = [receipt("p", [1, 5], STREAM, at=1, attempts=1)]
     world.finish(6, letters=[lost], receipts=delivered)
     states = [await world.state(one) for one in ids]
@@ -270,7 +270,7 @@ async def test_an_event_that_is_delivered_again_is_pending_until_it_has_ended(wo
     state = await world.state(event_id)
     assert (state["state"], state["again"], state["ahead"]) == ("pending", True, 0)
     (account,) = world.ledger.accounts()
-    world.finish(2, delivered=1, lane=account.lanes[0].id)
+    world.finish(2, delivered=1, replay_range=account.replay_ranges[0].id)
     assert (await world.state(event_id))["state"] == "delivered"
 
 
@@ -281,7 +281,7 @@ async def test_a_replay_of_what_came_before_the_pipeline_is_told(world):
     (account,) = [each for each in world.ledger.accounts() if each.active]
     done = receipt("later", [1], STREAM, at=2_000_000, attempts=1)
     world.ledger.commit(
-        [Update("later", Progress(2), delivered=1, receipts=[done], lane=account.lanes[0].id)]
+        [Update("later", Progress(2), delivered=1, receipts=[done], replay_range=account.replay_ranges[0].id)]
     )
     (state,) = (await world.get(event_id)).json()["pipelines"]
     assert (state["state"], state["where"]) == ("delivered", STREAM)

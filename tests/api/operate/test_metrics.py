@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from auditflow.api.operate.metrics import PipelineCollector
 from auditflow.api.operate.status import Status
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger import Progress, Update
 from auditflow.ledger.memory import MemoryLedger
@@ -15,7 +15,7 @@ from auditflow.ledger.memory import MemoryLedger
 async def test_every_figure_of_the_status_is_a_metric_with_the_pipeline_as_label():
     journal, ledger = MemoryJournal(), MemoryLedger()
     ledger.register(["a", "b"], journal.head(), journal.oldest())
-    await journal.append(Batch([b"{}"] * 5, [str(uuid.uuid4()) for _ in range(5)], [""] * 5))
+    await journal.append(AppendBatch([b"{}"] * 5, [str(uuid.uuid4()) for _ in range(5)], [""] * 5))
     ledger.commit([Update("a", Progress(4), delivered=2, filtered=1, attempts=7)])
     ledger.note({"b": json.dumps({"state": "blocked"})})
     registry = CollectorRegistry()

@@ -13,7 +13,7 @@ from auditflow.api.operate import replay as module
 from auditflow.config import PipelineConfig, Running
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger.memory import MemoryLedger
 
@@ -28,7 +28,9 @@ async def journal() -> MemoryJournal:
     journal = MemoryJournal(clock=lambda: next(now))
     for n in range(10):
         event_id = str(uuid.uuid4())
-        await journal.append(Batch([b'{"n":%d,"eventId":"%s"}' % (n, event_id.encode())], [event_id], [""]))
+        await journal.append(
+            AppendBatch([b'{"n":%d,"eventId":"%s"}' % (n, event_id.encode())], [event_id], [""])
+        )
     return journal
 
 

@@ -4,10 +4,10 @@ import uuid
 import pytest
 
 from auditflow.api.operate.status import Status
-from auditflow.journal import Batch
-from auditflow.journal.group_commit import Group
+from auditflow.journal import AppendBatch
+from auditflow.journal.group_commit import GroupCommit
 from auditflow.journal.memory import MemoryJournal
-from auditflow.ledger import Account, Letter, Progress, Update
+from auditflow.ledger import Account, DeadLetter, Progress, Update
 from auditflow.ledger.memory import MemoryLedger
 
 NOW = 1_000_000.0
@@ -15,7 +15,7 @@ NOW = 1_000_000.0
 
 async def append(journal: MemoryJournal, count: int) -> None:
     ids = [str(uuid.uuid4()) for _ in range(count)]
-    await journal.append(Batch([b"{}"] * count, ids, [""] * count))
+    await journal.append(AppendBatch([b"{}"] * count, ids, [""] * count))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_the_counts_of_every_pipeline_balance(journal, ledger):
     await append(journal, 10)
     finish(ledger, "all", 1, 3, delivered=3, attempts=1)
     finish(ledger, "all", 6, 2, filtered=2)
-    letter = Letter("all", 9, "TOO_LARGE", "It is too large")
+    letter = DeadLetter("all", 9, "TOO_LARGE", "It is too large")
     progress = Progress(4, 0b1101100 >> 1)
     ledger.commit([Update("all", progress, letters=[letter], duplicates=1)])
     every, logins = status(journal, ledger).pipelines()
@@ -68,8 +68,8 @@ async def test_a_reading_balances_though_events_come_and_go_between_its_two_halv
         nonlocal raced
         if not raced:
             raced = True
-            group = Group(1, journal, int(NOW * 1000))
-            group.add(Batch([b"{}"], ["k"], [""]), [b"k"])
+            group = GroupCommit(1, journal, int(NOW * 1000))
+            group.add(AppendBatch([b"{}"], ["k"], [""]), [b"k"])
             journal._store(group, slice(None), int(NOW * 1000))
             finish(ledger, "all", 1, 1, delivered=1)
 
@@ -114,11 +114,11 @@ async def test_each_state_is_shown_with_its_error(journal, ledger, state):
 
 async def test_damage_of_either_store_is_an_incident(journal, ledger, monkeypatch):
     monkeypatch.setattr(journal, "incidents", lambda: ["3 events were lost."])
-    monkeypatch.setattr(ledger, "incidents", lambda: ["The ledger was made anew."])
+    monkeypatch.setattr(ledger, "incidents", lambda: ["The ledger was made again."])
     await append(journal, 3)
     assert status(journal, ledger).journal() == {
         "head": 4,
         "oldest": 1,
         "bytes": 6,
-        "incidents": ["3 events were lost.", "The ledger was made anew."],
+        "incidents": ["3 events were lost.", "The ledger was made again."],
     }

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from auditflow.apps.configuration import reload as module
-from auditflow.apps.configuration.active import ConfigFile, InForce
+from auditflow.apps.configuration.active import ActiveConfiguration, ConfigFile
 from auditflow.apps.configuration.reload import Reload
 from auditflow.config import running
 from auditflow.errors import ConfigError, MissingExtra
@@ -25,15 +25,17 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "auditflow.yaml"
         self.path.write_text(PIPELINE % "a")
-        self.in_force = InForce(folder / "config", copies=True)
+        self.active_configuration = ActiveConfiguration(folder / "config", copies=True)
         self.file = ConfigFile(self.path)
         self.text = self.file.read()
-        self.in_force.keep(self.text)
+        self.active_configuration.keep(self.text)
         self.told: list[list[str]] = []
         self.fault: Exception | None = None
 
     def reload(self) -> Reload:
-        return Reload(self.file, self.in_force, self.text, *self.file.load(self.text), self.change)
+        return Reload(
+            self.file, self.active_configuration, self.text, *self.file.load(self.text), self.change
+        )
 
     async def change(self, config, catalogue) -> list[str]:
         if self.fault:
@@ -57,7 +59,7 @@ async def test_what_the_file_says_now_is_put_in_force(world):
     reload = world.reload()
     world.path.write_text(PIPELINE % "b")
     assert await reload.reload() == ["b"]
-    assert world.in_force.text() == (PIPELINE % "b").encode()
+    assert world.active_configuration.text() == (PIPELINE % "b").encode()
     assert [each.name for each in reload.config.pipelines] == ["b"]
 
 
@@ -72,11 +74,11 @@ async def test_a_broken_file_changes_nothing_and_is_noted(world, text):
     world.path.write_text(text) if text is not None else world.path.unlink()
     with pytest.raises(ConfigError):
         await reload.reload()
-    assert (world.told, world.in_force.text()) == ([], world.text)
-    assert [each["file"] for each in world.in_force.state()["problems"]] == ["auditflow.yaml"]
+    assert (world.told, world.active_configuration.text()) == ([], world.text)
+    assert [each["file"] for each in world.active_configuration.state()["problems"]] == ["auditflow.yaml"]
     world.path.write_bytes(world.text)
     await reload.reload()
-    assert world.in_force.state()["problems"] == []
+    assert world.active_configuration.state()["problems"] == []
 
 
 @pytest.mark.parametrize(
@@ -105,8 +107,8 @@ async def test_what_hinders_delivery_changes_nothing_and_is_noted(world, fault, 
     world.path.write_text(PIPELINE % "b")
     with pytest.raises(ConfigError):
         await world.reload().reload()
-    assert world.in_force.text() == world.text
-    assert said in world.in_force.state()["problems"][0]["message"]
+    assert world.active_configuration.text() == world.text
+    assert said in world.active_configuration.state()["problems"][0]["message"]
 
 
 async def test_a_change_of_the_file_is_seen_once_it_stands_still(world, caplog):
@@ -117,7 +119,7 @@ async def test_a_change_of_the_file_is_seen_once_it_stands_still(world, caplog):
     world.path.write_text(PIPELINE % "b")
     await world.until(lambda: world.told == [["b"]])
     world.path.write_text("{")
-    await world.until(lambda: world.in_force.state()["problems"])
+    await world.until(lambda: world.active_configuration.state()["problems"])
     await asyncio.sleep(0.06)
     watching.cancel()
     assert caplog.text.count("the configuration stays as it was") == 1
@@ -163,8 +165,8 @@ async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
 
 
 async def test_a_disk_that_refuses_changes_nothing(world):
-    world.in_force.copy.with_suffix(".draft").mkdir()
+    world.active_configuration.copy.with_suffix(".draft").mkdir()
     world.path.write_text(PIPELINE % "b")
     with pytest.raises(ConfigError, match="cannot be written"):
         await world.reload().reload()
-    assert (world.told, world.in_force.text()) == ([], world.text)
+    assert (world.told, world.active_configuration.text()) == ([], world.text)

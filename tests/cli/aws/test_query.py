@@ -163,14 +163,14 @@ def test_a_wrong_argument_is_said_with_what_is_right(
     assert said in answer.err
 
 
-def test_a_refused_query_and_a_missing_permission_end_with_what_mends_them(
+def test_a_refused_query_and_a_missing_permission_end_with_what_fixes_them(
     auditflow: Run, cloud: StrictCloudWatch, put: Run
 ) -> None:
     configured(cloud, here={"log-group": "/here"})
     put("/here", event(1))
     answer = auditflow("aws", "query", "nonsense | it is")
     assert (answer.code, answer.out) == (1, "")
-    assert "hint: Mend the query" in answer.err
+    assert "hint: Fix the query" in answer.err
     cloud.fault("deny", operation="StartQuery")
     answer = auditflow("aws", "query")
     assert answer.code == 1

@@ -111,7 +111,7 @@ def test_the_filter_is_a_text_or_a_json_pattern(auditflow: Run, cloud: StrictClo
         assert (answer.code, answer.out.count("\n"), "a.b-c" in answer.out) == (0, 1, True)
 
 
-def test_a_refused_permission_ends_with_what_mends_it(
+def test_a_refused_permission_ends_with_what_fixes_it(
     auditflow: Run, cloud: StrictCloudWatch, put: Run
 ) -> None:
     configured(cloud, "/a")

@@ -100,7 +100,7 @@ def test_a_wrong_secret_fails_at_the_credentials_and_ends_there(doctor: Run, clo
     known(cloud, secret="another")
     code, steps = doctor("--write")
     assert (code, list(steps), steps["credentials"][0]) == (1, ["credentials"], "failed")
-    assert "mend secret-access-key" in steps["credentials"][1]
+    assert "fix secret-access-key" in steps["credentials"][1]
 
 
 def test_no_credentials_are_said_to_be_missing(doctor: Run) -> None:
@@ -109,7 +109,7 @@ def test_no_credentials_are_said_to_be_missing(doctor: Run) -> None:
     assert "AWS_ACCESS_KEY_ID" in steps["credentials"][1]
 
 
-def test_a_role_that_cannot_be_assumed_fails_with_both_mends(doctor: Run, cloud: StrictCloudWatch) -> None:
+def test_a_role_that_cannot_be_assumed_fails_with_both_fixes(doctor: Run, cloud: StrictCloudWatch) -> None:
     known(cloud, allow("sts:AssumeRole", resource=ROLE))
     cloud.add_role(ROLE, trust=["arn:aws:iam::111111111111:root"], external_id="right")
     code, steps = doctor(role_arn=ROLE, external_id="wrong")

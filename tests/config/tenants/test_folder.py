@@ -177,8 +177,8 @@ def test_a_broken_file_keeps_its_last_good_form_and_stops_nobody_else(
     assert names(broken) == {"acme": ["first"], "new": ["all"], "other": ["all"]}
     assert said(broken.problems) == [("acme.yaml", 3, 1, "enabeld")]
     write("acme.yaml", sound("acme", "second"))
-    mended = load_tenants(folder, terms, broken)
-    assert (names(mended)["acme"], mended.problems) == (["second"], ())
+    fixed = load_tenants(folder, terms, broken)
+    assert (names(fixed)["acme"], fixed.problems) == (["second"], ())
 
 
 def test_a_file_that_is_taken_away_takes_its_tenant_with_it(folder: Path, write: Write, terms: Terms) -> None:

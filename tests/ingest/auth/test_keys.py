@@ -121,7 +121,7 @@ def test_a_damaged_file_keeps_the_last_good_keys_and_is_reported(file: KeyFile, 
     assert caplog.text.count("cannot be used") == 1, "it is said once, not with every call"
     with pytest.raises(KeysUnusable, match=str(file.path)):
         file.create("other", None, PUBLISH)
-    assert file.path.read_bytes() == content, "what could be mended was overwritten"
+    assert file.path.read_bytes() == content, "what could be fixed was overwritten"
 
 
 @pytest.mark.usefixtures("no_pause")

@@ -13,7 +13,7 @@ import pytest
 
 from auditflow.errors import RedactionFailed
 from auditflow.ingest.redaction.config import RedactionConfig, compile_redaction
-from auditflow.ingest.redaction.offload import MOST_AT_ONCE, Aside
+from auditflow.ingest.redaction.offload import MOST_AT_ONCE, Offload
 from auditflow.ingest.redaction.redactor import Redactor
 
 CONFIG = RedactionConfig.model_validate({"rules": [{"detector": "email", "action": "drop"}]})
@@ -54,7 +54,7 @@ class Held:
 
 async def test_the_event_loop_is_free_while_a_large_event_is_redacted(monkeypatch: pytest.MonkeyPatch):
     held = Held(monkeypatch)
-    redacting = asyncio.create_task(Aside().redact(held.redactor, [LARGE], "acme"))
+    redacting = asyncio.create_task(Offload().redact(held.redactor, [LARGE], "acme"))
     with held.until_the_end_of_the_block():
         await held.until_started()
         assert not redacting.done()
@@ -65,7 +65,7 @@ async def test_the_event_loop_is_free_while_a_large_event_is_redacted(monkeypatc
 async def test_a_tenant_has_one_turn_at_a_time_and_another_does_not_wait_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    held, aside = Held(monkeypatch), Aside()
+    held, aside = Held(monkeypatch), Offload()
     with held.until_the_end_of_the_block():
         calls = [aside.redact(held.redactor, [LARGE, LARGE], tenant) for tenant in ("acme", "acme", "globex")]
         redacting = asyncio.gather(*calls)
@@ -79,7 +79,7 @@ async def test_a_tenant_has_one_turn_at_a_time_and_another_does_not_wait_for_it(
 
 async def test_what_is_small_does_not_leave_the_event_loop(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(asyncio, "to_thread", None)
-    results = await Aside().redact(compile_redaction(CONFIG), [SMALL] * 100, "acme")
+    results = await Offload().redact(compile_redaction(CONFIG), [SMALL] * 100, "acme")
     assert set(results) == {b'{"eventType":"t","extra":{}}'}
 
 
@@ -87,7 +87,7 @@ async def test_every_event_of_a_large_page_comes_out_as_it_would_alone():
     redactor = compile_redaction(CONFIG)
     broken = LARGE.replace(b'"t"', b'"a@b.cc"')
     events = [SMALL, LARGE, b'{"eventType":"t"}', broken, *[SMALL] * 3000, LARGE]
-    results = await Aside().redact(redactor, events, "acme")
+    results = await Offload().redact(redactor, events, "acme")
     assert [str(result) for result in results] == [str(redactor.redact([event])[0]) for event in events]
     assert isinstance(results[3], RedactionFailed)
 
@@ -95,7 +95,7 @@ async def test_every_event_of_a_large_page_comes_out_as_it_would_alone():
 async def test_a_fault_gives_no_event_at_all(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Redactor, "_rewritten", lambda *_: 1 // 0)
     with pytest.raises(ZeroDivisionError):
-        await Aside().redact(compile_redaction(CONFIG), [LARGE], "acme")
+        await Offload().redact(compile_redaction(CONFIG), [LARGE], "acme")
 
 
 async def test_what_was_begun_and_not_finished_is_a_failure():

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.errors import DataDirectoryUnusable, JournalUnavailable
-from auditflow.journal import Appended, Batch
+from auditflow.journal import AppendBatch, Appended
 from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.ledger import Progress, Update
 from auditflow.ledger.sqlite.ledger import SqliteLedger
@@ -31,11 +31,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", directory], check=True)
 
 
-def bulk() -> Batch:
+def bulk() -> AppendBatch:
     return batch(new_ids(20), text="".join(new_ids(30)))
 
 
-async def refused(journal: SqliteJournal) -> Batch:
+async def refused(journal: SqliteJournal) -> AppendBatch:
     for _ in range(200):
         offered = bulk()
         head, stored = journal.head(), len(events_of(journal))
@@ -111,7 +111,7 @@ async def test_a_damaged_journal_is_left_alone_when_there_is_no_room_to_save_it(
     assert events_of(opened(path)) == events
 
 
-async def test_a_write_that_fails_is_not_trusted_and_the_next_append_opens_anew(tmp_path: Path, opened):
+async def test_a_write_that_fails_is_not_trusted_and_the_next_append_opens_again(tmp_path: Path, opened):
     journal = opened(tmp_path / "journal.db")
     for _ in range(5):
         await journal.append(bulk())
@@ -129,7 +129,7 @@ async def test_a_write_that_fails_is_not_trusted_and_the_next_append_opens_anew(
     assert await journal.append(offered) == Appended(duplicates={i: head + i for i in range(20)})
 
 
-async def test_what_a_failed_commit_left_behind_is_learnt_when_the_file_is_opened_anew(
+async def test_what_a_failed_commit_left_behind_is_learnt_when_the_file_is_opened_again(
     tmp_path: Path, opened
 ):
     """A commit whose flush failed may be on disk after all: then it counts, and its ids are known."""

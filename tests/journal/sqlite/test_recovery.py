@@ -19,7 +19,7 @@ import apsw
 import pytest
 
 from auditflow.errors import JournalDamaged
-from auditflow.journal import Appended, Batch, Block, Journal
+from auditflow.journal import AppendBatch, Appended, Block, Journal
 from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.testing.contracts.journal import PLENTY, Clock, batch, events_of, new_ids
 
@@ -300,7 +300,7 @@ async def test_a_header_that_denies_the_log_is_set_right(tmp_path: Path, opened)
     assert journal._connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
 
 
-async def closed_journal(directory: Path, opened) -> tuple[Path, list[Batch]]:
+async def closed_journal(directory: Path, opened) -> tuple[Path, list[AppendBatch]]:
     """Five blocks, large enough for pages of their own, in a file without a log."""
     journal = opened(directory / "journal.db", retention=0)
     batches = [batch(new_ids(10), text="".join(new_ids(900))) for _ in range(5)]
@@ -352,7 +352,7 @@ async def test_a_last_block_with_a_wrong_count_does_not_move_the_head(tmp_path: 
     await goes_on(journal, 51)
 
 
-async def test_damage_met_by_an_append_is_mended_by_a_restart(tmp_path: Path, opened):
+async def test_damage_met_by_an_append_is_fixed_by_a_restart(tmp_path: Path, opened):
     path, batches = await closed_journal(tmp_path, opened)
     journal = opened(path, retention=0)
     assert journal.evict(21, int(time.time() * 1000) + 1000) == 2
@@ -370,7 +370,7 @@ async def test_damage_met_by_an_append_is_mended_by_a_restart(tmp_path: Path, op
     await goes_on(journal, 51)
 
 
-async def test_damage_met_by_a_reader_is_mended_by_the_writers_restart(tmp_path: Path, opened):
+async def test_damage_met_by_a_reader_is_fixed_by_the_writers_restart(tmp_path: Path, opened):
     path, _ = await closed_journal(tmp_path, opened)
     journal = opened(path)
     reader = SqliteJournal.reader(path)
@@ -385,7 +385,7 @@ async def test_damage_met_by_a_reader_is_mended_by_the_writers_restart(tmp_path:
     await goes_on(journal, 51)
 
 
-async def test_damage_found_in_use_is_mended_at_the_next_start(crashed, tmp_path: Path, opened):
+async def test_damage_found_in_use_is_fixed_at_the_next_start(crashed, tmp_path: Path, opened):
     source, events = crashed
     path = restored(source, tmp_path / "data")
     path.with_name("journal.db-damaged").write_text("found by an append")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
-from auditflow.ledger import Letter, Progress, Update
+from auditflow.ledger import DeadLetter, Progress, Update
 from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.testing.contracts.ledger import LedgerContract
 
@@ -31,7 +31,7 @@ def filled(path: Path) -> SqliteLedger:
     ledger.register(["a", "b"], head=1, oldest=1)
     progress = Progress(30)
     progress.finish(40, 5)
-    letters = [Letter("a", 7, "CODE", "reason", b"{}" * 3000) for _ in range(5)]
+    letters = [DeadLetter("a", 7, "CODE", "reason", b"{}" * 3000) for _ in range(5)]
     ledger.commit(
         [Update("a", progress, delivered=29, letters=letters), Update("b", Progress(12), filtered=11)]
     )
@@ -40,16 +40,16 @@ def filled(path: Path) -> SqliteLedger:
 
 def test_everything_is_there_after_a_restart(path: Path):
     ledger = filled(path)
-    accounts, letters = ledger.accounts(), ledger.letters()
+    accounts, letters = ledger.accounts(), ledger.dead_letters()
     ledger.close()
     ledger = SqliteLedger(path)
-    assert (ledger.accounts(), ledger.letters(), ledger.incidents()) == (accounts, letters, [])
+    assert (ledger.accounts(), ledger.dead_letters(), ledger.incidents()) == (accounts, letters, [])
     ledger.close()
 
 
 def test_a_reader_sees_each_commit_at_once_and_refuses_to_write(path: Path):
     reader = SqliteLedger.reader(path)
-    assert (reader.accounts(), reader.finished(), reader.letters()) == ([], None, [])
+    assert (reader.accounts(), reader.finished(), reader.dead_letters()) == ([], None, [])
     ledger = filled(path)
     for low in range(31, 40):
         ledger.commit([Update("a", Progress(low), delivered=1)])

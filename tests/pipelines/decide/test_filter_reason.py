@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditflow.pipelines.decide.condition import Condition
-from auditflow.pipelines.decide.filter_reason import why_filtered
+from auditflow.pipelines.decide.filter_reason import filter_reason
 from auditflow.pipelines.decide.sample import keeps
 
 EVENT_ID = "0198c5d2-0000-7000-8000-000000000001"
@@ -16,7 +16,7 @@ LARGE = {"field": "extra.n", "operator": "gt", "value": 5}
 
 
 def why(*rules: dict[str, object], match: str = "all", sample: float = 1.0) -> str | None:
-    return why_filtered(EVENT, Condition.model_validate({"match": match, "rules": rules}), sample)
+    return filter_reason(EVENT, Condition.model_validate({"match": match, "rules": rules}), sample)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_where_any_rule_would_do_none_holds():
 
 def test_sampling_is_named_only_where_it_left_the_event_out():
     share = next(n / 100 for n in range(100) if keeps(n / 100)(EVENT_ID))
-    assert why_filtered(EVENT, None, share) is None
+    assert filter_reason(EVENT, None, share) is None
     left_out = share - 0.01
-    assert why_filtered(EVENT, None, left_out) == f"sampled out: {left_out:g} of the events are kept"
+    assert filter_reason(EVENT, None, left_out) == f"sampled out: {left_out:g} of the events are kept"
 
 
 def test_a_condition_comes_before_sampling():
@@ -49,10 +49,10 @@ def test_a_condition_comes_before_sampling():
 
 def test_what_passes_has_no_reason():
     assert why(LOGIN) is None
-    assert why_filtered(EVENT, None, 1.0) is None
+    assert filter_reason(EVENT, None, 1.0) is None
 
 
 def test_a_number_that_no_float_holds_has_its_reason() -> None:
     condition = Condition.model_validate({"rules": [LARGE | {"operator": "lt"}]})
     event = EVENT.replace(b'"n":3', b'"n":1e400')
-    assert why_filtered(event, condition, 1.0) == "condition.rules[0] does not hold: extra.n lt 5"
+    assert filter_reason(event, condition, 1.0) == "condition.rules[0] does not hold: extra.n lt 5"

@@ -12,7 +12,7 @@ import pytest
 from auditflow.errors import MissingExtra
 from auditflow.pipelines.deliver import destination as module
 from auditflow.pipelines.deliver.destination import Destination, pause
-from auditflow.pipelines.deliver.pause_gate import Gate, Stopped
+from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.sinks._base import DELIVERED, Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -31,10 +31,14 @@ class Tried(Destination):
 
     def __init__(self, sink: RecordingSink) -> None:
         super().__init__(sink)
-        self.gate = Gate()
+        self.gate = PauseGate()
 
     async def deliver(
-        self, events: Sequence[bytes], gate: Gate | None = None, patience: float = inf, attempts: float = inf
+        self,
+        events: Sequence[bytes],
+        gate: PauseGate | None = None,
+        patience: float = inf,
+        attempts: float = inf,
     ) -> list[Outcome]:
         return await super().deliver(events, gate or self.gate, patience, attempts)
 
@@ -205,7 +209,7 @@ async def test_one_pipeline_that_stops_in_line_does_not_hold_up_another(destinat
     sink.answer(RETRY)
     await destination.deliver([b"x"])
     sink.gate.clear()
-    other = Gate()
+    other = PauseGate()
     trying = asyncio.create_task(destination.deliver([b"x"]))
     await sink.wait_until(lambda: len(sink.calls) == 2)
     waiting = [asyncio.create_task(destination.deliver([b"x"], gate)) for gate in (other, destination.gate)]
@@ -225,7 +229,7 @@ async def test_who_has_no_patience_is_told_when_it_fails_and_is_not_to_be_tried(
     with pytest.raises(TimeoutError):
         await destination.deliver([b"x"], patience=0)
     assert len(sink.calls) == 2
-    assert destination.trouble.code == "Throttled"
+    assert destination.problem.code == "Throttled"
     assert destination.failing_for() > 0
 
 

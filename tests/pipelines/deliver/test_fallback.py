@@ -8,7 +8,7 @@ import json
 import pytest
 
 from auditflow.pipelines.decide.decision import Decide
-from auditflow.pipelines.deliver import dispatcher as courier_module
+from auditflow.pipelines.deliver import dispatcher as dispatcher_module
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.sinks._base import BatchLimits, Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries")
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier_module, "pause", lambda *_: 0.005)
+    monkeypatch.setattr(dispatcher_module, "pause", lambda *_: 0.005)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ async def test_when_both_fail_the_policy_decides_and_counts_calls_of_the_sink_on
     async with world.running(sink, policy=at_once(**{"max-attempts": 3}), fallback=second):
         await world.publish(1)
         account = await world.settled()
-    (letter,) = world.ledger.letters()
+    (letter,) = world.ledger.dead_letters()
     assert letter.code == "Throttled"
     assert (account.dead_lettered, len(sink.calls)) == (1, 3)
     assert account.attempts == len(sink.calls) + len(second.calls)
@@ -177,7 +177,7 @@ async def test_what_the_sink_refuses_at_last_becomes_a_dead_letter(world, sink, 
         await world.until(lambda: world.account().owed == 0)
     account = world.account()
     assert (account.delivered, account.dead_lettered) == (1, 1)
-    assert [(letter.sequence, letter.code) for letter in world.ledger.letters()] == [(2, "Bad")]
+    assert [(letter.sequence, letter.code) for letter in world.ledger.dead_letters()] == [(2, "Bad")]
 
 
 async def test_what_the_journal_has_lost_meanwhile_is_said(world, sink, second):
@@ -188,7 +188,7 @@ async def test_what_the_journal_has_lost_meanwhile_is_said(world, sink, second):
     world.journal._blocks.clear()
     async with world.running(RecordingSink()):
         await world.until(lambda: world.account().owed == 0)
-    assert {letter.code for letter in world.ledger.letters()} == {"LOST_IN_JOURNAL"}
+    assert {letter.code for letter in world.ledger.dead_letters()} == {"LOST_IN_JOURNAL"}
     assert (world.account().delivered, world.account().dead_lettered) == (0, 2)
 
 
@@ -219,7 +219,7 @@ async def test_an_ambiguous_end_before_the_fallback_counts_as_possible_duplicate
     assert world.account().duplicates == 2
 
 
-async def test_a_parcel_with_trouble_of_its_own_falls_back_while_others_get_through(world, second):
+async def test_a_batch_with_a_problem_of_its_own_falls_back_while_others_get_through(world, second):
     sink = RecordingSink(BatchLimits(events=1))
     stuck = b'"n":0,'
     for _ in range(200):

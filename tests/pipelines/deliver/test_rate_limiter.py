@@ -7,48 +7,48 @@ import time
 
 import pytest
 
-from auditflow.pipelines.deliver.pause_gate import Gate, Stopped
+from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
-from auditflow.pipelines.deliver.rate_limiter import Pace
+from auditflow.pipelines.deliver.rate_limiter import RateLimiter
 from auditflow.sinks._base import BatchLimits, Outcome, Verdict
 
 RETRY = Outcome(Verdict.RETRY, "Throttled", "too fast")
 
 
 async def test_no_more_go_than_the_rate_lets_through():
-    pace, gate = Pace(100), Gate()
+    rate_limiter, gate = RateLimiter(100), PauseGate()
     started = time.monotonic()
-    await asyncio.gather(*(pace.passed(5, gate) for _ in range(5)))
+    await asyncio.gather(*(rate_limiter.passed(5, gate) for _ in range(5)))
     assert 0.19 <= time.monotonic() - started < 0.5
 
 
 async def test_time_without_events_is_not_saved_up():
-    pace, gate = Pace(100), Gate()
-    await pace.passed(1, gate)
+    rate_limiter, gate = RateLimiter(100), PauseGate()
+    await rate_limiter.passed(1, gate)
     await asyncio.sleep(0.1)
     started = time.monotonic()
     for _ in range(2):
-        await pace.passed(10, gate)
+        await rate_limiter.passed(10, gate)
     assert time.monotonic() - started >= 0.09
 
 
 async def test_without_a_rate_nothing_waits():
-    pace, gate = Pace(), Gate()
+    rate_limiter, gate = RateLimiter(), PauseGate()
     for _ in range(3):
-        await asyncio.wait_for(pace.passed(10**9, gate), 1)
+        await asyncio.wait_for(rate_limiter.passed(10**9, gate), 1)
     limits = BatchLimits(events=7)
-    assert pace.limits(limits) is limits
+    assert rate_limiter.limits(limits) is limits
 
 
 @pytest.mark.parametrize(("rate", "events"), [(0.01, 1), (25, 2), (1e6, 500)])
 def test_batches_hold_no_more_than_a_tenth_of_a_second(rate: float, events: int):
-    assert Pace(rate).limits(BatchLimits(events=500)).events == events
+    assert RateLimiter(rate).limits(BatchLimits(events=500)).events == events
 
 
 async def test_a_stop_ends_the_wait():
-    pace, gate = Pace(0.001), Gate()
-    await pace.passed(1, gate)
-    waiting = asyncio.create_task(pace.passed(1, gate))
+    rate_limiter, gate = RateLimiter(0.001), PauseGate()
+    await rate_limiter.passed(1, gate)
+    waiting = asyncio.create_task(rate_limiter.passed(1, gate))
     await asyncio.sleep(0)
     gate.stop()
     with pytest.raises(Stopped):

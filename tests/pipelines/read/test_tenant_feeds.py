@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from auditflow.journal import Batch, Block
+from auditflow.journal import AppendBatch, Block
 from auditflow.journal.memory import MemoryJournal
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.read import tail as tail_module
 from auditflow.pipelines.read import tenant_feeds as module
-from auditflow.pipelines.read.slice import Portion
-from auditflow.pipelines.read.tail import GONE, Tail
-from auditflow.pipelines.read.tenant_feeds import Feed, Router
+from auditflow.pipelines.read.slice import BlockSlice
+from auditflow.pipelines.read.tail import GONE, TailReader
+from auditflow.pipelines.read.tenant_feeds import TenantFeed, TenantFeeds
 
 
 class World:
@@ -23,14 +23,14 @@ class World:
 
     def __init__(self) -> None:
         self.journal = MemoryJournal()
-        self.tail = Tail(self.journal)
-        self.router = Router(self.tail)
+        self.tail = TailReader(self.journal)
+        self.feeds = TenantFeeds(self.tail)
 
     async def publish(self, tenants: str) -> None:
-        """Append a block with an event for each letter, which names its tenant."""
+        """Append a block with an event for each dead letter, which names its tenant."""
         first = self.journal.head()
         ids = [f"00000000-0000-4000-8000-{first + i:012d}" for i in range(len(tenants))]
-        await self.journal.append(Batch([b"x" * 10] * len(tenants), ids, [*tenants]))
+        await self.journal.append(AppendBatch([b"x" * 10] * len(tenants), ids, [*tenants]))
         async with asyncio.timeout(5):
             while self.tail.end < self.journal.head():  # noqa: ASYNC110 - a thread changes what is awaited
                 await asyncio.sleep(0.001)
@@ -45,27 +45,27 @@ async def world() -> AsyncIterator[World]:
     await asyncio.wait_for(running, 5)
 
 
-def numbers(portions: list[Portion]) -> list[list[int]]:
-    return [list(one.sequences) for one in portions]
+def numbers(slices: list[BlockSlice]) -> list[list[int]]:
+    return [list(one.sequences) for one in slices]
 
 
-async def following(feed: Feed, start: int) -> list[list[int]]:
-    return numbers(await asyncio.wait_for(feed.next(start, Gate()), 5))
+async def following(feed: TenantFeed, start: int) -> list[list[int]]:
+    return numbers(await asyncio.wait_for(feed.next(start, PauseGate()), 5))
 
 
 async def test_a_tenant_gets_its_events_of_every_block_that_has_some(world):
-    feeds = {tenant: world.router.feed(tenant) for tenant in "abc"}
+    feeds = {tenant: world.feeds.feed(tenant) for tenant in "abc"}
     for block in ("ab", "b", "aab"):
         await world.publish(block)
     assert await following(feeds["a"], 1) == [[1, 4, 5]]
     assert await following(feeds["b"], 3) == [[3, 6]]
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(feeds["c"].next(1, Gate()), 0.05)
+        await asyncio.wait_for(feeds["c"].next(1, PauseGate()), 0.05)
 
 
 async def test_who_waits_is_woken_by_its_own_events_alone(world):
-    feed = world.router.feed("a")
-    waiting = asyncio.create_task(feed.next(1, Gate()))
+    feed = world.feeds.feed("a")
+    waiting = asyncio.create_task(feed.next(1, PauseGate()))
     await asyncio.sleep(0.01)
     await world.publish("bbb")
     await asyncio.sleep(0.01)
@@ -77,16 +77,16 @@ async def test_who_waits_is_woken_by_its_own_events_alone(world):
 async def test_where_there_are_many_tenants_events_are_gathered_before_anybody_is_woken(world, monkeypatch):
     monkeypatch.setattr(module, "GATHER_SECONDS", 0.1)
     monkeypatch.setattr(module, "PLENTY", 3)
-    feed = world.router.feed("a")
+    feed = world.feeds.feed("a")
     await world.publish("ab")
     assert await following(feed, 1) == [[1]]
-    waiting = asyncio.create_task(feed.next(3, Gate()))
+    waiting = asyncio.create_task(feed.next(3, PauseGate()))
     await world.publish("ab")
     await asyncio.sleep(0.01)
     assert not waiting.done()
     await world.publish("a")
     assert numbers(await asyncio.wait_for(waiting, 5)) == [[3, 5]]
-    waiting = asyncio.create_task(feed.next(6, Gate()))
+    waiting = asyncio.create_task(feed.next(6, PauseGate()))
     await asyncio.sleep(0.01)
     await world.publish("aaa")
     await asyncio.sleep(0.01)
@@ -96,7 +96,7 @@ async def test_where_there_are_many_tenants_events_are_gathered_before_anybody_i
 async def test_what_was_there_before_is_read_by_who_needs_it(world, monkeypatch):
     await world.publish("ab")
     await world.publish("bb")
-    feed = world.router.feed("a")
+    feed = world.feeds.feed("a")
     await world.publish("ba")
     assert await following(feed, 1) == [[1], [], [6]]
     assert await following(feed, 5) == [[6]]
@@ -104,7 +104,7 @@ async def test_what_was_there_before_is_read_by_who_needs_it(world, monkeypatch)
 
 async def test_who_lags_behind_what_is_kept_reads_alone(world, monkeypatch):
     monkeypatch.setattr(tail_module, "WINDOW_BYTES", 2 * 110)
-    feed = world.router.feed("a")
+    feed = world.feeds.feed("a")
     for block in ("a", "b", "a", "b"):
         await world.publish(block)
     assert feed.here(1) == []
@@ -114,18 +114,18 @@ async def test_who_lags_behind_what_is_kept_reads_alone(world, monkeypatch):
 
 async def test_without_news_it_is_told_now_and_then_how_far_the_journal_is(world, monkeypatch):
     monkeypatch.setattr(module, "FOLLOW_SECONDS", 0.05)
-    feed = world.router.feed("a")
-    waiting = asyncio.create_task(feed.next(1, Gate()))
+    feed = world.feeds.feed("a")
+    waiting = asyncio.create_task(feed.next(1, PauseGate()))
     await asyncio.sleep(0.01)
     await world.publish("bbb")
-    following = asyncio.create_task(world.router.run())
+    following = asyncio.create_task(world.feeds.run())
     (nothing,) = await asyncio.wait_for(waiting, 5)
     following.cancel()
-    assert nothing == Portion(4)
+    assert nothing == BlockSlice(4)
 
 
 async def test_what_is_lost_is_everybodys(world):
-    feeds = [world.router.feed(tenant) for tenant in "ab"]
+    feeds = [world.feeds.feed(tenant) for tenant in "ab"]
     await world.publish("ab")
     world.tail._extend([Block(3, 2, 0, {}, (), GONE)])
     await world.publish("a")
@@ -136,16 +136,16 @@ async def test_what_is_lost_is_everybodys(world):
 
 
 async def test_feeds_that_nobody_uses_are_forgotten(world):
-    world.router.feed("a")
-    kept = world.router.feed("b")
-    world.router.keep({"b"})
+    world.feeds.feed("a")
+    kept = world.feeds.feed("b")
+    world.feeds.keep({"b"})
     await world.publish("ab")
-    assert world.router.feed("b") is kept
-    assert world.router.feed("a").here(1) == []
+    assert world.feeds.feed("b") is kept
+    assert world.feeds.feed("a").here(1) == []
 
 
 async def test_a_stop_leaves_nobody_waiting(world):
-    feed, gate = world.router.feed("a"), Gate()
+    feed, gate = world.feeds.feed("a"), PauseGate()
     waiting = asyncio.create_task(feed.next(1, gate))
     await asyncio.sleep(0.01)
     gate.stop()

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from auditflow.ledger import LOST, Account, Letter, Progress
+from auditflow.ledger import LOST, Account, DeadLetter, Progress
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.pipelines.decide.decision import Decided
-from auditflow.pipelines.deliver.dispatcher import Brought
+from auditflow.pipelines.deliver.dispatcher import Delivered
 from auditflow.pipelines.record.outcomes import Record
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.sinks._base import Outcome, Verdict
@@ -62,7 +62,7 @@ def test_events_finished_beyond_the_position_are_not_open():
 
 async def test_delivered_events_are_counted_whatever_their_order(books):
     books.record.settled(
-        [Brought({"at": "x"}, [5, 1], owed=False), Brought({"at": "y"}, [2, 4], owed=False)],
+        [Delivered({"at": "x"}, [5, 1], owed=False), Delivered({"at": "y"}, [2, 4], owed=False)],
         [],
         attempts=2,
         calls=1,
@@ -81,7 +81,7 @@ async def test_a_call_that_brought_nothing_to_an_end_counts_as_attempt(books):
 
 async def test_letters_end_their_events(books):
     books.record.settled(
-        [Brought({}, [2], owed=False)],
+        [Delivered({}, [2], owed=False)],
         [books.record.letter(1, "Bad", "cannot be", b"{}")],
         attempts=1,
         calls=1,
@@ -98,8 +98,8 @@ async def test_filtered_and_failed_events_end_here(books):
     account = await books.written()
     assert (account.filtered, account.dead_lettered, account.attempts) == (2, 1, 0)
     assert account.progress == Progress(4)
-    (letter,) = books.ledger.letters()
-    assert letter == Letter(
+    (letter,) = books.ledger.dead_letters()
+    assert letter == DeadLetter(
         "p",
         2,
         "TRANSFORM_FAILED",
@@ -122,7 +122,7 @@ async def test_lost_events_become_one_letter_for_each_unbroken_run():
     books = Books(Progress(1, 0b1100))
     books.record.lost(9, range(1, 9), "gone")
     account = await books.written()
-    assert [(one.code, one.reason, one.sequence, one.count) for one in books.ledger.letters()] == [
+    assert [(one.code, one.reason, one.sequence, one.count) for one in books.ledger.dead_letters()] == [
         (LOST, "gone", 1, 2),
         (LOST, "gone", 5, 4),
     ]
@@ -132,7 +132,7 @@ async def test_lost_events_become_one_letter_for_each_unbroken_run():
 
 async def test_every_delivered_event_has_a_receipt(books):
     books.record.settled(
-        [Brought({"at": "x"}, [5, 1], owed=False), Brought({"at": "y"}, [2], owed=False)],
+        [Delivered({"at": "x"}, [5, 1], owed=False), Delivered({"at": "y"}, [2], owed=False)],
         [],
         attempts=2,
         calls=1,
@@ -165,35 +165,35 @@ def test_a_letter_names_tenant_and_event_where_it_can(books):
     ]
 
 
-def test_the_worst_of_several_troubles_is_shown(books):
-    books.record.trouble("one parcel", RETRY)
-    books.record.trouble("another", BLOCKED)
-    books.record.trouble("a third", RETRY)
-    books.record.trouble("another", None)
-    books.record.trouble("one parcel", None)
-    books.record.trouble("a third", None)
+def test_the_worst_of_several_problems_is_shown(books):
+    books.record.problem("one batch", RETRY)
+    books.record.problem("another", BLOCKED)
+    books.record.problem("a third", RETRY)
+    books.record.problem("another", None)
+    books.record.problem("one batch", None)
+    books.record.problem("a third", None)
     assert [note["state"] for note in books.notes] == ["retrying", "blocked", "retrying", "active"]
 
 
 def test_the_condition_is_noted_when_it_changes_only(books):
-    for trouble in (None, None, RETRY, RETRY, BLOCKED, None):
+    for problem in (None, None, RETRY, RETRY, BLOCKED, None):
         books.now += 1
-        books.record.trouble("a parcel", trouble)
+        books.record.problem("a batch", problem)
     assert [note["state"] for note in books.notes] == ["active", "retrying", "blocked", "active"]
     assert [note["since"] for note in books.notes] == [1_001_000, 1_003_000, 1_005_000, 1_006_000]
 
 
 def test_another_cause_of_the_same_state_is_noted(books):
-    books.record.trouble("a parcel", RETRY)
-    books.record.trouble("a parcel", Outcome(Verdict.RETRY, "Timeout"))
+    books.record.problem("a batch", RETRY)
+    books.record.problem("a batch", Outcome(Verdict.RETRY, "Timeout"))
     assert [note["lastError"]["code"] for note in books.notes] == ["Throttled", "Timeout"]
 
 
 def test_the_last_error_stays_to_be_seen_after_recovery(books):
-    books.record.trouble("a parcel", None)
-    books.record.trouble("a parcel", BLOCKED)
+    books.record.problem("a batch", None)
+    books.record.problem("a batch", BLOCKED)
     books.now += 60
-    books.record.trouble("a parcel", None)
+    books.record.problem("a batch", None)
     assert books.notes[0]["lastError"] is None
     assert (
         books.notes[1]["lastError"]

@@ -10,17 +10,17 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 import pytest
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
-from auditflow.ledger import Account, Letter, Progress, Replayed, Update
+from auditflow.ledger import Account, DeadLetter, Progress, Replayed, Update
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.ledger.sqlite.ledger import SqliteLedger
-from auditflow.pipelines.deliver.pause_gate import Gate, Stopped
+from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.record import recorder as module
 from auditflow.pipelines.record.recorder import Recorder
 
 UNAVAILABLE = JournalUnavailable(path="ledger.db", reason="disk full")
 
 
-class TroubledLedger(MemoryLedger):
+class FailingLedger(MemoryLedger):
     """Raises what `on_commit` and `on_note` are set to; `gate` holds commits."""
 
     def __init__(self) -> None:
@@ -58,12 +58,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def ledger() -> TroubledLedger:
-    return TroubledLedger()
+def ledger() -> FailingLedger:
+    return FailingLedger()
 
 
 @pytest.fixture
-def recorder(ledger: TroubledLedger) -> Recorder:
+def recorder(ledger: FailingLedger) -> Recorder:
     return Recorder(ledger)
 
 
@@ -138,20 +138,20 @@ async def test_what_could_not_be_written_is_written_later_once_with_what_came_me
                 filtered=0,
                 attempts=2,
                 duplicates=3,
-                letters=[Letter("p", 2, "Bad", "")],
+                letters=[DeadLetter("p", 2, "Bad", "")],
             )
         )
         recorder.note("p", '{"n":1}')
         await until(lambda: not recorder.writable())
         progress.finish(3, 2)
-        recorder.add(Update("p", progress, delivered=1, filtered=1, letters=[Letter("p", 4, "Bad", "")]))
+        recorder.add(Update("p", progress, delivered=1, filtered=1, letters=[DeadLetter("p", 4, "Bad", "")]))
         recorder.note("q", '{"n":2}')
         ledger.on_commit = None
         await until(recorder.writable)
     account = ledger.account()
     assert (account.delivered, account.filtered, account.attempts, account.duplicates) == (2, 1, 2, 3)
     assert account.dead_lettered == 2
-    assert sorted(letter.sequence for letter in ledger.letters()) == [2, 4]
+    assert sorted(letter.sequence for letter in ledger.dead_letters()) == [2, 4]
     assert account.progress == Progress(5)
     assert (account.condition, ledger.account("q").condition) == ('{"n":1}', '{"n":2}')
     assert "disk full" in caplog.text
@@ -160,12 +160,12 @@ async def test_what_could_not_be_written_is_written_later_once_with_what_came_me
 async def test_a_note_that_fails_does_not_count_the_changes_before_it_twice(recorder, ledger):
     ledger.on_note = UNAVAILABLE
     async with running(recorder):
-        recorder.add(Update("p", progress_to(2), delivered=1, letters=[Letter("p", 1, "Bad", "")]))
+        recorder.add(Update("p", progress_to(2), delivered=1, letters=[DeadLetter("p", 1, "Bad", "")]))
         recorder.note("p", '{"n":1}')
         await until(lambda: not recorder.writable())
         ledger.on_note = None
         await until(recorder.writable)
-    assert (ledger.account().delivered, len(ledger.letters())) == (1, 1)
+    assert (ledger.account().delivered, len(ledger.dead_letters())) == (1, 1)
     assert ledger.account().condition == '{"n":1}'
 
 
@@ -278,7 +278,7 @@ async def test_it_works_on_a_real_ledger(tmp_path):
 
 
 async def test_who_waits_for_what_was_added_does_not_wait_for_what_others_add_later(recorder, ledger):
-    gate = Gate()
+    gate = PauseGate()
     async with running(recorder):
         await asyncio.wait_for(recorder.written(gate), 5)
         ledger.gate.clear()
@@ -311,8 +311,8 @@ async def test_a_commit_that_was_made_although_it_seemed_to_fail_counts_once(rec
 
     monkeypatch.setattr(MemoryLedger, "commit", persists)
     async with running(recorder):
-        recorder.add(Update("p", progress_to(2), delivered=1, letters=[Letter("p", 1, "Bad", "")]))
+        recorder.add(Update("p", progress_to(2), delivered=1, letters=[DeadLetter("p", 1, "Bad", "")]))
         await until(lambda: not recorder.writable())
         recorder.add(Update("p", progress_to(3), delivered=1))
         await until(lambda: ledger.account().progress.low == 3)
-    assert (ledger.account().delivered, len(ledger.letters())) == (2, 1)
+    assert (ledger.account().delivered, len(ledger.dead_letters())) == (2, 1)

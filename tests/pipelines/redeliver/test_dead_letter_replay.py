@@ -1,4 +1,4 @@
-"""Dead letters are delivered anew beside the pipeline's other work, at the rate asked for, and none is lost."""
+"""Dead letters are delivered again beside the pipeline's other work, at the rate asked for, and none is lost."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import time
 import pytest
 
 from auditflow.errors import JournalUnavailable
-from auditflow.ledger import Letter, Progress, Replay, Selection, Update
+from auditflow.ledger import DeadLetter, Progress, Replay, Selection, Update
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide
 from auditflow.pipelines.record import recorder as recorder_module
-from auditflow.pipelines.redeliver import redelivery as errand_module
+from auditflow.pipelines.redeliver import redelivery as redelivery_module
 from auditflow.sinks._base import BatchLimits, Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
 
@@ -44,7 +44,7 @@ async def test_replayed_letters_are_delivered_and_gone(world, sink):
         account = await world.settled()
     assert sink.delivered == events
     assert (account.delivered, account.dead_lettered, account.replaying) == (3, 0, 0)
-    assert world.ledger.letters() == []
+    assert world.ledger.dead_letters() == []
 
 
 async def test_conditions_and_sampling_do_not_count_but_transformers_do(world, sink):
@@ -69,27 +69,27 @@ async def test_one_that_fails_again_is_dead_again_with_its_history(world, sink):
         world.now += 5
         replay(world)
         account = await world.settled()
-    (letter,) = world.ledger.letters()
+    (letter,) = world.ledger.dead_letters()
     assert (letter.code, letter.reason, letter.attempts, letter.target) == ("Worse", "still not", 3, "")
     assert [one["code"] for one in json.loads(letter.history)] == ["Bad"]
     assert (account.delivered, account.dead_lettered) == (0, 1)
 
 
 async def test_what_a_transformer_drops_or_refuses_ends_there(world, sink):
-    mended = False
+    fixed = False
 
     def transform(event: dict, _: dict) -> dict | None:
-        if event["n"] == 0 and mended:
+        if event["n"] == 0 and fixed:
             return None
         raise ValueError("still broken")
 
     async with world.running(sink, Decide(transforms=[(transform, {})])):
         await world.publish(2)
         await world.settled()
-        mended = True
+        fixed = True
         replay(world)
         account = await world.settled()
-    (letter,) = world.ledger.letters()
+    (letter,) = world.ledger.dead_letters()
     assert (letter.code, letter.sequence, letter.reason) == (TRANSFORM_FAILED, 2, "ValueError: still broken")
     assert (account.filtered, account.dead_lettered, account.delivered) == (1, 1, 0)
 
@@ -97,7 +97,7 @@ async def test_what_a_transformer_drops_or_refuses_ends_there(world, sink):
 async def test_letters_wait_at_the_start_for_who_asked_before(world, sink):
     event = b'{"n":0,"eventId":"e"}'
     world.ledger.register(["p"], 1, 1)
-    world.ledger.commit([Update("p", Progress(2), letters=[Letter("p", 1, "Bad", "no", event)])])
+    world.ledger.commit([Update("p", Progress(2), letters=[DeadLetter("p", 1, "Bad", "no", event)])])
     world.ledger.replay(Selection(), Replay(), at=1)
     async with world.running(sink):
         await sink.wait_until(lambda: sink.delivered == [event])
@@ -141,7 +141,7 @@ async def test_a_paused_pipeline_stops_at_once(world, sink):
     async with world.running(sink):
         world.gate.pause(paused=True)
         await world.publish(3)
-        await asyncio.sleep(0.05)  # its parcel stands before the gate
+        await asyncio.sleep(0.05)  # its batch stands before the gate
     assert sink.calls == []
     assert world.pending() == 3
 
@@ -162,17 +162,17 @@ async def test_nothing_is_sent_twice_when_more_is_asked_meanwhile(world):
 
 
 async def test_a_ledger_that_cannot_be_read_is_asked_again(world, sink, monkeypatch):
-    monkeypatch.setattr(errand_module, "pause", lambda *_: 0.01)
+    monkeypatch.setattr(redelivery_module, "pause", lambda *_: 0.01)
     async with world.running(sink):
         await rejected(world, sink, 1)
         look, failures = world.ledger.to_replay, [JournalUnavailable(path="ledger", reason="busy")] * 3
 
-        def troubled(*arguments: object) -> list[Letter]:
+        def failing(*arguments: object) -> list[DeadLetter]:
             if failures:
                 raise failures.pop()
             return look(*arguments)
 
-        monkeypatch.setattr(world.ledger, "to_replay", troubled)
+        monkeypatch.setattr(world.ledger, "to_replay", failing)
         replay(world)
         account = await world.settled()
     assert (account.delivered, failures) == (1, [])
@@ -186,12 +186,12 @@ async def test_nothing_is_sent_while_it_cannot_be_recorded_and_nothing_twice_aft
         await rejected(world, sink, 4)
         commit, failures = world.ledger.commit, [JournalUnavailable(path="ledger", reason="disk full")] * 5
 
-        def troubled(*arguments: object) -> None:
+        def failing(*arguments: object) -> None:
             if failures:
                 raise failures.pop()
             commit(*arguments)
 
-        monkeypatch.setattr(world.ledger, "commit", troubled)
+        monkeypatch.setattr(world.ledger, "commit", failing)
         replay(world, Selection(ids=[1, 2]))
         await sink.wait_until(lambda: len(sink.delivered) == 2)
         replay(world, Selection(ids=[3, 4]))

@@ -28,7 +28,7 @@ async def test_exactly_the_stretch_is_delivered_again(world, sink):
         again(world, 4, 13)
         account = await world.settled()
     assert sink.delivered == events + events[3:12]
-    assert (account.delivered, account.again, account.lanes) == (29, 9, [])
+    assert (account.delivered, account.again, account.replay_ranges) == (29, 9, [])
     assert world.ledger.finished() == 21
 
 
@@ -41,7 +41,7 @@ async def test_condition_and_letters_count_once_more(world, sink):
         again(world, 1, 7)
         account = await world.settled()
     assert (account.delivered, account.filtered, account.dead_lettered) == (5, 6, 1)
-    assert [letter.sequence for letter in world.ledger.letters()] == [1]
+    assert [letter.sequence for letter in world.ledger.dead_letters()] == [1]
 
 
 async def test_it_goes_on_after_a_restart_where_it_was(world):
@@ -55,7 +55,11 @@ async def test_it_goes_on_after_a_restart_where_it_was(world):
         sink.answer(RETRY, times=10_000)
         again(world, 1, 9)
         await world.until(lambda: world.account().pending(9) <= 4)
-        done = world.account().lanes[0].progress.beyond() + world.account().lanes[0].progress.low - 1
+        done = (
+            world.account().replay_ranges[0].progress.beyond()
+            + world.account().replay_ranges[0].progress.low
+            - 1
+        )
     rest = RecordingSink()
     async with world.running(rest):
         await world.settled()
@@ -87,7 +91,7 @@ async def test_what_the_journal_no_longer_holds_is_said(world, sink):
         await world.publish(1)
         account = await world.settled()
     assert (account.delivered, account.dead_lettered) == (9, 4)
-    assert {letter.code for letter in world.ledger.letters()} == {"LOST_IN_JOURNAL"}
+    assert {letter.code for letter in world.ledger.dead_letters()} == {"LOST_IN_JOURNAL"}
 
 
 async def test_what_hinders_it_is_shown_as_the_pipelines(world, sink):

@@ -90,7 +90,7 @@ async def test_a_wrong_external_id_is_blocked_and_names_both_sides(accounts):
 
 
 async def test_a_role_session_is_renewed_before_it_ends(accounts):
-    accounts.session_lifetime = 120  # below the margin that botocore keeps: each request asks anew
+    accounts.session_lifetime = 120  # below the margin that botocore keeps: each request asks again
     sink = sink_of(accounts)
     await sink.open()
     for _ in range(3):
@@ -129,7 +129,7 @@ async def test_credentials_that_appear_in_a_file_are_seen_without_a_restart(acco
     await sink.close()
 
 
-async def test_sinks_that_share_a_role_are_all_mended_by_new_source_credentials(accounts, tmp_path):
+async def test_sinks_that_share_a_role_are_all_fixed_by_new_source_credentials(accounts, tmp_path):
     text = "[shared]\naws_access_key_id = AKIASOURCE\naws_secret_access_key = {}\n"
     (tmp_path / "credentials").write_text(text.format("revoked"))
     sinks = [sink_of(accounts, profile="shared", access_key_id="", secret_access_key="") for _ in range(2)]
@@ -174,7 +174,7 @@ async def test_no_credentials_at_all_is_blocked_with_a_hint(accounts):
     assert "AWS_ACCESS_KEY_ID" in outcome.hint
 
 
-async def test_a_policy_statement_from_the_hint_mends_the_denial(accounts):
+async def test_a_policy_statement_from_the_hint_fixes_the_denial(accounts):
     accounts.add_identity("AKIAPOOR", "s", account="111111111111", policies=[])
     own = {"role_arn": "", "external_id": "", "access_key_id": "AKIAPOOR", "secret_access_key": "s"}
     statements = []
@@ -268,7 +268,7 @@ def test_properties_that_do_not_fit_each_other_are_refused(wrong, words):
         {"endpoint-url": "https://logs.example", "use-fips-endpoint": "true"},
     ],
 )
-def test_properties_that_contradict_each_other_come_with_what_mends_them(wrong):
+def test_properties_that_contradict_each_other_come_with_what_fixes_them(wrong):
     with pytest.raises(ValidationError) as caught:
         AwsProperties.model_validate(wrong)
     (fault,) = caught.value.errors()

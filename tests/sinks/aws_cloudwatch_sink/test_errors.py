@@ -86,7 +86,7 @@ def test_a_resource_in_china_is_named_by_its_partition():
     assert "arn:aws-cn:logs:cn-north-1" in outcome.hint
 
 
-def test_an_explicit_deny_is_not_mended_by_allowing_more():
+def test_an_explicit_deny_is_not_fixed_by_allowing_more():
     outcome = classify(
         fault("AccessDeniedException", "… with an explicit deny in a service control policy"), PLACE
     )
@@ -127,7 +127,7 @@ def test_sts_that_throttles_is_tried_again():
         (boto.UnauthorizedSSOTokenError(), "expired"),
     ],
 )  # fmt: skip
-def test_what_somebody_must_mend_is_blocked_and_says_how(error, words):
+def test_what_somebody_must_fix_is_blocked_and_says_how(error, words):
     outcome = classify(error, PLACE)
     assert outcome.verdict is Verdict.BLOCKED
     assert words in outcome.hint
@@ -169,7 +169,7 @@ def test_a_message_that_quotes_the_signed_request_is_not_repeated(code, message)
     assert code in outcome.reason
 
 
-def test_new_credentials_may_mend_what_credentials_caused():
+def test_new_credentials_may_fix_what_credentials_caused():
     assert needs_new_credentials(fault("ExpiredTokenException"))
     assert needs_new_credentials(fault("AccessDeniedException", DENIED))
     assert not needs_new_credentials(fault("ThrottlingException"))

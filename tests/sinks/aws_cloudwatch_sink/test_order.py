@@ -7,17 +7,17 @@ import random
 
 import uuid_utils
 
-from auditflow.journal import Batch
+from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.pipelines.decide.decision import Decide
 from auditflow.pipelines.deliver import destination as destination_module
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.dispatcher import Outlet
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.pipelines.pipeline import Pipeline
-from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.read.tail import TailReader
 from auditflow.pipelines.record.outcomes import Record
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.sinks._base import Verdict
@@ -126,19 +126,19 @@ async def test_a_pipeline_is_never_overtaken_even_after_retries(cloud, monkeypat
     chance = random.Random(7)
     journal, ledger = MemoryJournal(), MemoryLedger()
     ledger.register(["p"], journal.head(), journal.oldest())
-    recorder, tail = Recorder(ledger), Tail(journal)
+    recorder, tail = Recorder(ledger), TailReader(journal)
     destination = Destination(made(cloud, log_stream="{{ stream }}", max_in_flight="2"))
     (account,) = ledger.accounts()
     record = Record("p", account.progress.copy(), recorder)
     policy = DeliveryPolicy.model_validate({"max-in-flight": 4})
-    gate = Gate()
-    pipeline = Pipeline(tail, Decide(), Outlet(destination, policy, gate), record)
+    gate = PauseGate()
+    pipeline = Pipeline(tail, Decide(), DeliveryTarget(destination, policy, gate), record)
     jobs = [asyncio.create_task(job) for job in (recorder.run(), tail.run(), pipeline.run())]
     for kind in ("throttle", "unavailable", "reset"):
         cloud.fault(kind, operation="PutLogEvents", rate=0.15)
     for start in range(0, 600, 50):
         ids = [str(uuid_utils.uuid7()) for _ in range(50)]
-        await journal.append(Batch(events(50, streams=3, start=start), ids, ["_platform"] * 50))
+        await journal.append(AppendBatch(events(50, streams=3, start=start), ids, ["_platform"] * 50))
         await asyncio.sleep(chance.random() * 0.01)
     await asyncio.to_thread(cloud.wait_for, 600, GROUP, timeout=60)
     tail.stop()

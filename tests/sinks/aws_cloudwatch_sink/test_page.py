@@ -146,7 +146,7 @@ def test_the_troubleshooting_table_names_every_fault_with_its_state():
     assert {(name, STATES[rule.verdict]) for name, rule in RULES.items()} - told == set()
 
 
-def test_the_requests_for_a_gigabyte_are_those_of_the_packer():
+def test_the_requests_for_a_gigabyte_are_those_of_the_batcher():
     table = [row for row in rows(section("Costs")) if row[0][0].isdigit()]
     assert len(table) == 6
     for size, events, requests in ([int(cell.replace(",", "")) for cell in row] for row in table):

@@ -26,8 +26,8 @@ def test_every_retention_of_the_service_is_taken_also_as_text(days):
 
 @pytest.mark.parametrize(
     ("days", "hint"),
-    [(10, "did you mean 7 or 14?"), (366, "did you mean 365 or 400?"), (9999, "did you mean 3653?"), (0, "for ever"),
-     (-1, "for ever")],
+    [(10, "did you mean 7 or 14?"), (366, "did you mean 365 or 400?"), (9999, "did you mean 3653?"), (0, "forever"),
+     (-1, "forever")],
 )  # fmt: skip
 def test_an_impossible_retention_is_refused_with_its_neighbours(days, hint):
     assert hint in refused(retention_in_days=days)

@@ -159,7 +159,7 @@ async def test_what_somebody_else_has_just_made_or_removed_is_no_obstacle(cloud,
     assert verdicts(await deliver(cloud, audit(1))) == [Verdict.DELIVERED]
 
 
-async def test_a_missing_group_with_creation_off_says_both_mends(cloud):
+async def test_a_missing_group_with_creation_off_says_both_fixes(cloud):
     (outcome,) = await deliver(cloud, audit(1), create_log_group="false", region="eu-west-1")
     assert (outcome.verdict, outcome.code) == (Verdict.BLOCKED, "ResourceNotFoundException")
     assert 'create-log-group: "true"' in outcome.hint
@@ -167,7 +167,7 @@ async def test_a_missing_group_with_creation_off_says_both_mends(cloud):
     assert set(operations(cloud)) == {"PutLogEvents"}
 
 
-async def test_a_missing_stream_with_creation_off_says_both_mends(cloud):
+async def test_a_missing_stream_with_creation_off_says_both_fixes(cloud):
     await deliver(cloud, audit(1))
     (outcome,) = await deliver(cloud, audit(1), log_stream="a b", create_log_stream=False)
     assert outcome.verdict is Verdict.BLOCKED
@@ -277,7 +277,7 @@ async def test_events_go_where_their_fields_say_each_stream_in_its_own_requests(
     assert outcomes[3].where["log_group"] == "/t/a"
 
 
-async def test_trouble_in_one_group_is_not_trouble_in_another(cloud):
+async def test_problem_in_one_group_is_not_problem_in_another(cloud):
     cloud.fault("deny", group="/t/b")
     events = [json.dumps({"tenantId": t}).encode() for t in "abab"]
     outcomes = await deliver(cloud, events, log_group="/t/{{ tenantId }}")
@@ -362,7 +362,7 @@ async def test_one_request_that_fails_does_not_touch_the_others(cloud):
     assert verdicts(outcomes).count(Verdict.DELIVERED) == 30
 
 
-async def test_a_stale_sequence_token_is_put_again_but_not_for_ever(cloud):
+async def test_a_stale_sequence_token_is_put_again_but_not_forever(cloud):
     await deliver(cloud, audit(1))
     cloud.fault("invalid-sequence-token", times=1)
     assert verdicts(await deliver(cloud, audit(1))) == [Verdict.DELIVERED]

@@ -97,7 +97,7 @@ async def test_no_event_is_sent_while_the_retention_cannot_be_set(cloud, impatie
     assert cloud.count("CreateLogGroup") == 1
 
 
-async def test_a_group_deleted_while_its_retention_is_missing_is_made_anew(cloud, impatient):
+async def test_a_group_deleted_while_its_retention_is_missing_is_made_again(cloud, impatient):
     cloud.fault("throttle", operation="PutRetentionPolicy", times=1)
     async with opened(cloud, **SETTINGS) as sink:
         (outcome,) = await sink.deliver([b"{}"])

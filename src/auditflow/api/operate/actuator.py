@@ -26,7 +26,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         count = ledger.dead_events(_until_now(tenant, caller))
         return {"tenantId": tenant, "messageCount": count, "status": "available"}
 
-    @routes.post("", summary="Deliver a tenant's dead letters anew; those whose pipeline does not run stay")
+    @routes.post("", summary="Deliver a tenant's dead letters again; those whose pipeline does not run stay")
     async def replay(tenant: TenantId, caller: Calling) -> dict[str, Any]:
         return await carried_out("retriedCount", "replay", _until_now(tenant, caller), caller, replay={})
 
@@ -51,7 +51,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
 
 
 def _until_now(tenant: str, caller: Caller) -> Selection:
-    """Select what has failed until now: a letter that fails while it is worked on is none of those counted."""
+    """Select what has failed until now: a dead letter that fails while it is worked on is none of those counted."""
     return Selection(tenant=caller.own(tenant), until=int(time.time() * 1000) + 1)
 
 

@@ -15,8 +15,8 @@ from auditflow.api.tenancy import Caller, Calling
 from auditflow.api.times import Time, rfc3339
 from auditflow.errors import InvalidRequest
 from auditflow.event.model import encode, is_own, owner_and_id
-from auditflow.ingest.validate import examine
-from auditflow.ledger import Ledger, Letter, LetterGroup, Selection
+from auditflow.ingest.validate import validate
+from auditflow.ledger import DeadLetter, DeadLetterGroup, Ledger, Selection
 from auditflow.ledger.commands import Commands
 
 PAGE: Final = 100
@@ -26,11 +26,11 @@ LARGEST_ID: Final = 2**63 - 1
 """Of an integer in SQLite."""
 
 Name = Annotated[str, Field(min_length=1)]
-"""Never empty: an unset variable of a script must not select other letters than its author meant."""
+"""Never empty: an unset variable of a script must not select other dead letters than its author meant."""
 
 
 class Filter(BaseModel):
-    """Which letters: those that agree with everything given."""
+    """Which dead letters: those that agree with everything given."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,20 +63,20 @@ class Purge(Filter):
     """Letters to delete."""
 
     all: bool = False
-    """Whether an empty filter means every letter."""
+    """Whether an empty filter means every dead letter."""
 
 
 class ReplayOrder(Filter):
-    """Letters to deliver anew, and how."""
+    """Letters to deliver again, and how."""
 
     to: Name | None = None
-    """Pipeline that delivers them; each letter's own if absent."""
+    """Pipeline that delivers them; each dead letter's own if absent."""
     rate: Annotated[float, Field(ge=0.01, le=1e6)] | None = None
     """Events per second; as fast as the destination takes them if absent."""
 
 
 class EditedReplay(BaseModel):
-    """How to deliver one letter anew."""
+    """How to deliver one dead letter again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -93,10 +93,10 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
     @routes.get("", summary="Dead letters by id, and their number by pipeline and code")
     def list_letters(page: Annotated[Page, Query()], caller: Calling) -> dict[str, Any]:
         selection = page.selection(caller)
-        letters = ledger.letters(selection, page.cursor, page.limit)
+        letters = ledger.dead_letters(selection, page.cursor, page.limit)
         return {
             "letters": [_shown(letter) for letter in letters],
-            "groups": [_counted(group) for group in ledger.letter_groups(selection)],
+            "groups": [_counted(group) for group in ledger.dead_letter_groups(selection)],
             "cursor": letters[-1].id if letters else None,
         }
 
@@ -111,13 +111,13 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         whole = _shown(letter) | {"event": _held(letter.event), "history": history}
         return Response(msgspec.json.encode(whole), media_type="application/json")
 
-    @routes.post("/replay", summary="Deliver the selected dead letters anew")
+    @routes.post("/replay", summary="Deliver the selected dead letters again")
     async def replay(order: ReplayOrder, caller: Calling) -> dict[str, Any]:
         caller.check(order.to or order.pipeline)
         chosen, how = asdict(order.selection(caller)), {"to": order.to, "rate": order.rate or 0.0}
         return await commands.ask("replay", selection=chosen, replay=how, by=caller.by)
 
-    @routes.post("/{number:int}/replay", summary="Deliver one dead letter anew, as it is or edited")
+    @routes.post("/{number:int}/replay", summary="Deliver one dead letter again, as it is or edited")
     async def replay_one(number: int, order: EditedReplay, caller: Calling) -> dict[str, Any]:
         letter = _replayable(ledger, number, caller)
         caller.check(order.to)
@@ -137,30 +137,32 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
     return routes
 
 
-def _find(ledger: Ledger, number: int, caller: Caller) -> Letter:
-    letters = ledger.letters(Selection(tenant=caller.tenant, ids=[number]), limit=1)
+def _find(ledger: Ledger, number: int, caller: Caller) -> DeadLetter:
+    letters = ledger.dead_letters(Selection(tenant=caller.tenant, ids=[number]), limit=1)
     if not letters:
         raise HTTPException(404, f"There is no dead letter {number}")
     return letters[0]
 
 
-def _replayable(ledger: Ledger, number: int, caller: Caller) -> Letter:
+def _replayable(ledger: Ledger, number: int, caller: Caller) -> DeadLetter:
     letter = _find(ledger, number, caller)
     if letter.target or not letter.event:
         reason = (
-            "is being delivered anew already" if letter.target else "has no event: it was lost in the journal"
+            "is being delivered again already"
+            if letter.target
+            else "has no event: it was lost in the journal"
         )
         raise HTTPException(409, f"Dead letter {number} {reason}")
     return letter
 
 
-def _edited(letter: Letter, event: dict[str, Any]) -> str:
+def _edited(letter: DeadLetter, event: dict[str, Any]) -> str:
     """Write the edited event. Raises HTTPException where it is none, or no longer the same tenant's same event."""
     written = encode(event)
     if owner_and_id(written) != (letter.tenant, letter.event_id):
         raise HTTPException(400, f"event: eventId has to stay {letter.event_id}, and tenantId as it was")
     try:
-        headers = [examine(each, max_bytes=sys.maxsize) for each in (written, letter.event)]
+        headers = [validate(each, max_bytes=sys.maxsize) for each in (written, letter.event)]
     except InvalidRequest as error:
         raise HTTPException(400, f"event: {error}") from None
     if any(map(is_own, headers)):
@@ -170,7 +172,7 @@ def _edited(letter: Letter, event: dict[str, Any]) -> str:
     return written.decode()
 
 
-def _shown(letter: Letter) -> dict[str, Any]:
+def _shown(letter: DeadLetter) -> dict[str, Any]:
     return {
         "id": letter.id,
         "pipeline": letter.pipeline,
@@ -188,7 +190,7 @@ def _shown(letter: Letter) -> dict[str, Any]:
     }
 
 
-def _counted(group: LetterGroup) -> dict[str, Any]:
+def _counted(group: DeadLetterGroup) -> dict[str, Any]:
     return {
         "pipeline": group.pipeline,
         "code": group.code,

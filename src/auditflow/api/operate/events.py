@@ -19,7 +19,7 @@ from auditflow.config import Running
 from auditflow.event.model import TENANT_PATTERN, UUID_PATTERN, owner_and_id
 from auditflow.journal import Block, Journal
 from auditflow.ledger import Account, Ledger, Receipt
-from auditflow.pipelines.decide.filter_reason import why_filtered
+from auditflow.pipelines.decide.filter_reason import filter_reason
 
 State = dict[str, Any]
 
@@ -74,7 +74,7 @@ class Where:
         if not account.tenant or owner is not None:
             return account.tenant in {"", owner}
         name = account.pipeline
-        return bool(self._ledger.letter_of(name, sequence) or self._ledger.receipt_of(name, sequence))
+        return bool(self._ledger.dead_letter_of(name, sequence) or self._ledger.receipt_of(name, sequence))
 
     def _event(self, sequence: int) -> bytes | None:
         """Read the event; None when the journal no longer holds it."""
@@ -87,9 +87,9 @@ class Where:
         return block.events[sequence - block.first]
 
     def _state(self, account: Account, sequence: int, event: bytes | None) -> State:
-        if any(lane.open(sequence) for lane in account.lanes):
+        if any(replay_range.open(sequence) for replay_range in account.replay_ranges):
             return self._pending(account, sequence) | {"again": True}
-        letter = self._ledger.letter_of(account.pipeline, sequence)
+        letter = self._ledger.dead_letter_of(account.pipeline, sequence)
         if letter is not None:
             return {
                 "state": "replaying" if letter.target else "deadLettered",
@@ -120,7 +120,7 @@ class Where:
     def _filtered(self, account: Account, sequence: int, event: bytes | None) -> State:
         running = self.pipelines().get(account.pipeline) if event else None
         config = running.config if running else None
-        reason = why_filtered(event, config.condition, config.sample) if event and config else None
+        reason = filter_reason(event, config.condition, config.sample) if event and config else None
         if reason is not None:
             return {"state": "filtered", "reason": reason}
         appended_at = self._journal.appended_at(sequence)

@@ -20,7 +20,7 @@ _COUNTERS = {
 }
 _GAUGES = {
     "pending": "Events not yet at an end.",
-    "replaying": "Those of them that are delivered anew: dead letters, and a replay from the journal.",
+    "replaying": "Those of them that are being delivered again: dead letters, and a replay from the journal.",
     "backfilling": "Events delivered by the fallback that the sink is to get, too.",
     "deadLettered": "Events that ended as dead letters; a replay takes them out again.",
     "oldestPendingAgeSeconds": "Age of the oldest of them.",

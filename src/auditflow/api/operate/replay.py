@@ -19,7 +19,7 @@ from auditflow.ledger.commands import Commands, no_such_pipeline
 from auditflow.ledger.tenant_counts import others
 from auditflow.pipelines.decide.decision import Decide
 from auditflow.pipelines.decide.filter import compile_filter
-from auditflow.pipelines.read.slice import portion_of
+from auditflow.pipelines.read.slice import tenant_slice
 
 COUNT_SECONDS: Final = 5.0
 """A dry run looks at events for so long; what a pipeline takes of the rest it does not say."""
@@ -96,7 +96,9 @@ def _counted(journal: Journal, stretch: range, running: Running, events: int) ->
         blocks = journal.read(at, READ_BYTES, running.tenant)
         if not blocks:
             break
-        for each in (portion_of(block, running.tenant).from_on(at).before(stretch.stop) for block in blocks):
+        for each in (
+            tenant_slice(block, running.tenant).from_on(at).before(stretch.stop) for block in blocks
+        ):
             looked += len(each.sequences)
             if not each.damage:
                 matching += len(decide(each.sequences, each.events).events)

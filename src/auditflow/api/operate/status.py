@@ -10,7 +10,7 @@ import msgspec
 from auditflow.api.identity import identity
 from auditflow.journal import Journal
 from auditflow.ledger import Account, Ledger
-from auditflow.ledger.tenant_counts import Census
+from auditflow.ledger.tenant_counts import TenantCounts
 
 
 class Status:
@@ -28,7 +28,7 @@ class Status:
         self._ledger = ledger
         self._clock = clock
         self.tenants = tenants
-        self._census = Census(journal)
+        self._tenant_counts = TenantCounts(journal)
 
     def pipelines(self, tenant: str | None = None) -> list[dict[str, Any]]:
         """Give every active pipeline, or one tenant's, with its counts and condition, by tenant and name.
@@ -38,7 +38,7 @@ class Status:
         """
         accounts = [account for account in self._ledger.accounts() if account.active]
         head = self._journal.head()
-        others = self._census.others(accounts, head)
+        others = self._tenant_counts.others(accounts, head)
         return [
             self._pipeline(account, head, others.get(account.pipeline, 0))
             for account in sorted(accounts, key=lambda account: account.pipeline)
@@ -67,7 +67,8 @@ class Status:
             "filtered": account.filtered,
             "deadLettered": account.dead_lettered,
             "pending": pending,
-            "replaying": account.replaying + sum(lane.pending for lane in account.lanes),
+            "replaying": account.replaying
+            + sum(replay_range.pending for replay_range in account.replay_ranges),
             "backfilling": account.owed,
             "oldestPendingAgeSeconds": self._age(account.oldest_open()) if pending else 0,
             "attempts": account.attempts,

@@ -23,7 +23,7 @@ PROBLEM: Final = {
         "message": _TEXT,
         "timestamp": {"type": "string", "format": "date-time"},
         "traceId": _TEXT,
-        "hint": _TEXT | {"description": "The command or setting that mends it."},
+        "hint": _TEXT | {"description": "The command or setting that fixes it."},
     },
 }
 

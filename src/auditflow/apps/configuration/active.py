@@ -68,7 +68,7 @@ class Following:
         return self._config
 
 
-class InForce:
+class ActiveConfiguration:
     """The copy, if one is made, and since when it is in force and the problems of what came later."""
 
     def __init__(self, folder: Path, *, copies: bool) -> None:

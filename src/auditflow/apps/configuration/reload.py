@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from auditflow.apps.configuration.active import ConfigFile, InForce
+from auditflow.apps.configuration.active import ActiveConfiguration, ConfigFile
 from auditflow.config import Config
 from auditflow.config.document import read
 from auditflow.errors import AuditFlowError, ConfigError, JournalDamaged, JournalUnavailable, Problem
@@ -36,14 +36,14 @@ class Reload:
     def __init__(  # noqa: PLR0913, PLR0917 - what is in force, and how it changes
         self,
         file: ConfigFile,
-        in_force: InForce,
+        active_configuration: ActiveConfiguration,
         text: bytes,
         config: Config,
         catalogue: Catalogue,
         change: Change,
     ) -> None:
         self._file = file
-        self._in_force = in_force
+        self._active_configuration = active_configuration
         self._text = text
         self.config = config
         """What the file said when it was last put in force."""
@@ -83,7 +83,7 @@ class Reload:
             except Exception as error:
                 problems = error.problems if isinstance(error, ConfigError) else [self._problem(error)]
                 with suppress(JournalUnavailable):  # who asked is told all the same
-                    self._in_force.refuse(problems)
+                    self._active_configuration.refuse(problems)
                 raise ConfigError(problems=problems) from error
 
     async def refresh(self) -> None:
@@ -111,11 +111,11 @@ class Reload:
         if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
             document = read(self._file.path, os.environ, text)
             raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
-        self._in_force.keep(text or b"")
+        self._active_configuration.keep(text or b"")
         try:
             changed = await self._change(loaded, catalogue)
         except BaseException:
-            self._in_force.keep(self._text)
+            self._active_configuration.keep(self._text)
             raise
         self._text = text or b""
         self.config, self._catalogue = loaded, catalogue

@@ -27,7 +27,7 @@ def tenant_folder(
 ) -> TenantFolder | None:
     """Read the tenants that the configuration speaks of; None where it speaks of none.
 
-    Roles under a supervisor share copies of the files, which one of them `keeps`: see `InForce`.
+    Roles under a supervisor share copies of the files, which one of them `keeps`: see `ActiveConfiguration`.
     """
     if config.tenants is None:
         return None
@@ -46,16 +46,16 @@ async def provision(folder: TenantFolder, ledger: Ledger, publish: Publish) -> N
     What a tenant's file says now counts when the delivery process has entered its pipelines in the ledger: an event
     accepted before would reach none that is new. Raises JournalDamaged.
     """
-    in_force: Mapping[str, TenantConfig] = folder.tenants.by_id
+    active_configuration: Mapping[str, TenantConfig] = folder.tenants.by_id
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         await asyncio.to_thread(folder.refresh)
         wanted = folder.tenants.by_id
-        if wanted != in_force:
+        if wanted != active_configuration:
             with suppress(JournalUnavailable):  # the next look may find it readable
                 active = await asyncio.to_thread(_active, ledger)
-                in_force = _ready(wanted, in_force, active)
-                publish.provision(in_force)
+                active_configuration = _ready(wanted, active_configuration, active)
+                publish.provision(active_configuration)
 
 
 def _active(ledger: Ledger) -> set[str]:

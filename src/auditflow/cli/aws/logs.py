@@ -36,10 +36,10 @@ _NO_GROUP: Final = (
 )
 _HINTS: Final = {
     MISSING: _NO_GROUP,
-    "MalformedQueryException": "Mend the query: CloudWatch Logs Insights query syntax, its user guide.",
-    "InvalidParameterException": "Mend --filter, or the query and its times.",
+    "MalformedQueryException": "Fix the query: CloudWatch Logs Insights query syntax, its user guide.",
+    "InvalidParameterException": "Fix --filter, or the query and its times.",
 }
-"""Error code → what mends it, where that is another thing than for delivery."""
+"""Error code → what fixes it, where that is another thing than for delivery."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ class Source:
             asked["nextToken"] = page["nextToken"]
 
     def call(self, use: Callable[[Any], T], log_group: str) -> T:
-        """Call a function with the client: again after a fault that may pass, or that new credentials may mend.
+        """Call a function with the client: again after a fault that may pass, or that new credentials may fix.
 
         Raises LogsUnreadable, with the service's own error as its cause.
         """

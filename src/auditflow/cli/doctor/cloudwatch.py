@@ -63,7 +63,7 @@ class _Patient:
     def place(self) -> Place:
         return self.client.place(self.properties.log_group, self.properties.log_stream)
 
-    def trouble(self, name: str, error: Exception) -> Step:
+    def problem(self, name: str, error: Exception) -> Step:
         if isinstance(error, AuditFlowError):
             return Step(name, "failed", str(error), error.hint)
         return _unwell(name, classify(error, self.place))
@@ -126,7 +126,7 @@ async def _identity(name: str, patient: _Patient, properties: CloudWatchProperti
     try:
         return await patient.client.in_thread(ask)
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its hint
-        return patient.trouble(name, error)
+        return patient.problem(name, error)
     finally:
         session.close()
 
@@ -174,7 +174,7 @@ async def _looked(patient: _Patient, name: str, look: Callable[[Any], Any]) -> A
             return Step(name, "unknown", "not allowed to look; delivery does not need to")
         if error_code(error) == MISSING:
             return Step(name, "unknown", "there is no log group to look into")
-        return patient.trouble(name, error)
+        return patient.problem(name, error)
 
 
 async def _put(patient: _Patient) -> Step:
@@ -193,7 +193,7 @@ async def _put(patient: _Patient) -> Step:
                 break
             await asyncio.sleep(max(1.0, outcome.retry_after))
     except AuditFlowError as error:
-        return patient.trouble("put", error)
+        return patient.problem("put", error)
     finally:
         await sink.close()
     if outcome.verdict is not Verdict.DELIVERED:

@@ -1,4 +1,4 @@
-"""``auditflow doctor``: has every pipeline its secrets and a way to CloudWatch Logs, and if not, what mends it."""
+"""``auditflow doctor``: has every pipeline its secrets and a way to CloudWatch Logs, and if not, what fixes it."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ def run(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Check every pipeline's secrets and its way to CloudWatch Logs step by step, and say what mends it."""
+    """Check every pipeline's secrets and its way to CloudWatch Logs step by step, and say what fixes it."""
     from auditflow.apps.configuration.secrets import secret_source
     from auditflow.cli._shared import configuration
     from auditflow.cli.doctor import examination

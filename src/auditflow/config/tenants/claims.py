@@ -22,20 +22,20 @@ _OTHER_NAMES: Final = "give the key or the tenant another name, or keep secrets 
 def decided(files: Sequence[TenantFile], terms: Terms) -> tuple[list[TenantFile], list[Problem]]:
     """Decide what counts. An id, or a variable, belongs to the file that had it before, else to the first by name."""
     owners: dict[str, TenantFile] = {}
-    claims = _Claims(each.tenant_id for file in files for each in (file.offered, file.in_force) if each)
+    claims = _Claims(each.tenant_id for file in files for each in (file.offered, file.active) if each)
     for file in files:
-        if file.in_force:
-            claims.take(file.in_force)
+        if file.active:
+            claims.take(file.active)
     judged, problems = [], []
     for file in sorted(files, key=lambda file: (_claims_another_id(file), file.path.name)):
         found = _taken(file, owners)
         if terms.secrets_in_environment:
             found += _ambiguous(file, claims)
         problems += found
-        tenant = file.in_force if found else file.offered or file.in_force
+        tenant = file.active if found else file.offered or file.active
         if tenant and tenant.tenant_id in owners:
             tenant = None
-        judged.append(replace(file, in_force=tenant))
+        judged.append(replace(file, active=tenant))
         if tenant:
             owners[tenant.tenant_id] = file
             claims.take(tenant)
@@ -43,9 +43,9 @@ def decided(files: Sequence[TenantFile], terms: Terms) -> tuple[list[TenantFile]
 
 
 def _claims_another_id(file: TenantFile) -> bool:
-    if file.in_force is None:
+    if file.active is None:
         return True
-    return file.offered is not None and file.offered.tenant_id != file.in_force.tenant_id
+    return file.offered is not None and file.offered.tenant_id != file.active.tenant_id
 
 
 def _taken(file: TenantFile, owners: Mapping[str, TenantFile]) -> list[Problem]:

@@ -29,7 +29,7 @@ class TenantCopies:
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for file in files:
-                if file.offered is not None and file.offered == file.in_force:
+                if file.offered is not None and file.offered == file.active:
                     self._copy(file)
             self._forget_all_but({file.path.name for file in files})
         except OSError as error:

@@ -45,7 +45,7 @@ class TenantFile:
     digest: bytes = b""
     offered: TenantConfig | None = None
     """What it says now; None while it has problems."""
-    in_force: TenantConfig | None = None
+    active: TenantConfig | None = None
     """What counts: what it says now, or what it said when it was last good."""
     problems: tuple[Problem, ...] = ()
     id_at: tuple[int, int] = (1, 1)
@@ -76,7 +76,7 @@ def read_tenant(  # noqa: PLR0913 - what a file is read and judged by
     surroundings = Surroundings(terms.catalogue, path.parent, _id(document))
     tenant = validated(document, TenantConfig, surroundings, problems)
     problems += repeated_pipelines([document])
-    file = TenantFile(path, stamp, digest, in_force=old.in_force if old else None, id_at=_id_at(document))
+    file = TenantFile(path, stamp, digest, active=old.active if old else None, id_at=_id_at(document))
     if problems or tenant is None:
         return replace(file, problems=tuple(in_order(problems, [path])))
     secrets = [

@@ -83,7 +83,7 @@ class TenantFolder:
         try:
             now = _stamps(self._directory)
         except OSError:
-            return self._put_in_force(load_tenants(self._directory, self._terms, self.tenants))
+            return self._activate(load_tenants(self._directory, self._terms, self.tenants))
         files, seen = self.tenants.files, self._seen
         self._seen = now
         known = {name: file.stamp for name, file in files.items()}
@@ -94,18 +94,18 @@ class TenantFolder:
         }
         if settled == known and not self._incomplete():
             return False
-        return self._put_in_force(_loaded(self._directory, settled, self._terms, self.tenants))
+        return self._activate(_loaded(self._directory, settled, self._terms, self.tenants))
 
     def judge_by(self, terms: Terms) -> bool:
         """Judge every file again, by other terms; tell whether anything is different now."""
         self._terms = terms
-        return self._put_in_force(load_tenants(self._directory, terms, self.tenants))
+        return self._activate(load_tenants(self._directory, terms, self.tenants))
 
     def _incomplete(self) -> bool:
         """Tell whether the folder itself could not be read the last time."""
         return any(problem.file == str(self._directory) for problem in self.tenants.problems)
 
-    def _put_in_force(self, tenants: Tenants) -> bool:
+    def _activate(self, tenants: Tenants) -> bool:
         old, self.tenants = self.tenants, tenants
         self._keep()
         return (old.by_id, old.problems) != (tenants.by_id, tenants.problems)
@@ -160,6 +160,6 @@ def _loaded(
     ]
     files, clashes = decided(files, terms)
     problems = [*clashes, *(problem for file in files for problem in file.problems)]
-    by_id = {file.in_force.tenant_id: file.in_force for file in files if file.in_force}
+    by_id = {file.active.tenant_id: file.active for file in files if file.active}
     ordered = in_order(problems, [file.path for file in files])
     return Tenants(terms, {file.path.name: file for file in files}, by_id, tuple(ordered))

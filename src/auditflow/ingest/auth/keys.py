@@ -75,7 +75,7 @@ class KeyFile:
     def create(
         self, name: str, tenant: str | None, scopes: Sequence[str], lifetime: float | None = None
     ) -> tuple[Key, str]:
-        """Add a key that is good for `lifetime` seconds, or for ever; give it, and its text, which nobody keeps.
+        """Add a key that is good for `lifetime` seconds, or forever; give it, and its text, which nobody keeps.
 
         Raises KeysUnusable.
         """

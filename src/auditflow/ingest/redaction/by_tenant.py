@@ -7,7 +7,7 @@ from typing import Protocol
 
 from auditflow.errors import RedactionFailed
 from auditflow.ingest.redaction.config import RedactionConfig, compile_redaction
-from auditflow.ingest.redaction.offload import Aside
+from auditflow.ingest.redaction.offload import Offload
 from auditflow.ingest.redaction.redactor import Redactor
 
 
@@ -25,7 +25,7 @@ class Redactions:
     def __init__(self, everybody: RedactionConfig, tenants: Mapping[str, Redacted] | None = None) -> None:
         self._own: dict[str, RedactionConfig] = {}
         self._compiled: dict[str, Redactor | None] = {}
-        self._aside = Aside()
+        self._offload = Offload()
         self.everybody = everybody
         """The rules for all events."""
         self._common = compile_redaction(everybody)
@@ -52,7 +52,7 @@ class Redactions:
             if redactor is None or not places:
                 continue
             chosen = events if len(places) == len(events) else [events[at] for at in places]
-            results = await self._aside.redact(redactor, chosen, tenants[places[0]])
+            results = await self._offload.redact(redactor, chosen, tenants[places[0]])
             for at, result in zip(places, results, strict=True):
                 if isinstance(result, RedactionFailed):
                     failed[at] = result

@@ -14,8 +14,8 @@ MOST_AT_ONCE: Final = 64 * 1024
 """Bytes of events that are taken apart on the event loop. At worst, each takes about a microsecond."""
 
 
-class Aside:
-    """Takes turns: what one tenant publishes is redacted in one thread at a time, a portion after the other."""
+class Offload:
+    """Takes turns: what one tenant publishes is redacted in one thread at a time, a slice after the other."""
 
     def __init__(self) -> None:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -29,20 +29,20 @@ class Aside:
             redactor.finish(events, redacted, suspects)
             return redacted
         turn = self._turns.setdefault(tenant, asyncio.Lock())
-        for portion in _portions(events, suspects):
+        for block_slice in _slices(events, suspects):
             async with turn:
-                await asyncio.to_thread(redactor.finish, events, redacted, portion)
+                await asyncio.to_thread(redactor.finish, events, redacted, block_slice)
         return redacted
 
 
-def _portions(events: Sequence[bytes], numbers: Iterable[int]) -> Iterator[list[int]]:
+def _slices(events: Sequence[bytes], numbers: Iterable[int]) -> Iterator[list[int]]:
     """Split events into runs that are no larger than what is done at once, or else a single one."""
-    portion: list[int] = []
+    block_slice: list[int] = []
     size = 0
     for number in numbers:
-        if portion and size + len(events[number]) > MOST_AT_ONCE:
-            yield portion
-            portion, size = [], 0
-        portion.append(number)
+        if block_slice and size + len(events[number]) > MOST_AT_ONCE:
+            yield block_slice
+            block_slice, size = [], 0
+        block_slice.append(number)
         size += len(events[number])
-    yield portion
+    yield block_slice

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import apsw
 
 from auditflow.errors import JournalUnavailable
-from auditflow.journal import Appended, Batch, Block, Journal
+from auditflow.journal import AppendBatch, Appended, Block, Journal
 from auditflow.journal.block_format import Row, decode, header
 from auditflow.journal.sqlite import eviction
 from auditflow.journal.sqlite.opening import SQL
@@ -22,14 +22,14 @@ from auditflow.storage.sqlite import DAMAGE, PAGE, each, number, run
 class SqliteReader(Journal):
     """The reading half of the journal. Sees each commit of the writer at once; safe to call from threads.
 
-    A file that is not there yet reads as an empty journal; one that recovery has replaced is opened anew.
+    A file that is not there yet reads as an empty journal; one that recovery has replaced is opened again.
     """
 
     def __init__(self, path: Path | str) -> None:
         self._path = Path(path)
         self._reading = Reading(self._path)
 
-    async def append(self, batch: Batch) -> Appended:
+    async def append(self, batch: AppendBatch) -> Appended:
         """Refuse: only the ingest process appends."""
         self._refuse(batch)
 
@@ -86,7 +86,7 @@ class SqliteReader(Journal):
         return next((range(first, end) for first, end in rows if first is not None), range(0))
 
     def incidents(self) -> list[str]:
-        """Give the damage met and mended so far, oldest first."""
+        """Give the damage met and fixed so far, oldest first."""
         with self._reading as connection:
             return told(run(connection, SQL.incidents)) if connection else []
 

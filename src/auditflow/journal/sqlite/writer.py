@@ -14,9 +14,9 @@ from typing import Final
 import apsw
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
-from auditflow.journal import Appended, Batch
+from auditflow.journal import AppendBatch, Appended
 from auditflow.journal.block_format import Ids, Row, cut, encode, encode_ids, pack_ids, split_ids
-from auditflow.journal.group_commit import Group
+from auditflow.journal.group_commit import GroupCommit
 from auditflow.journal.sqlite import eviction
 from auditflow.journal.sqlite.dedup_window import Window
 from auditflow.journal.sqlite.id_lookup import Lookup
@@ -34,7 +34,7 @@ JOIN_IDS: Final = 4_096
 
 @dataclass(slots=True)
 class _Waiting:
-    batch: Batch
+    batch: AppendBatch
     keys: Sequence[bytes]
     future: asyncio.Future[Appended]
 
@@ -81,7 +81,7 @@ class SqliteJournal(SqliteReader):
         """Open the journal for reading, beside a writer in another process."""
         return SqliteReader(path)
 
-    async def append(self, batch: Batch) -> Appended:
+    async def append(self, batch: AppendBatch) -> Appended:
         """Store the batch and return when it is durable."""
         if not batch.events:
             return Appended()
@@ -147,13 +147,15 @@ class SqliteJournal(SqliteReader):
         at = self._now()
         self._window.expire(at)
         with self._writing() as connection:
-            group = Group(self._head, Lookup(connection, self._window, at - self._window.milliseconds), at)
+            group = GroupCommit(
+                self._head, Lookup(connection, self._window, at - self._window.milliseconds), at
+            )
             answers = [group.add(one.batch, one.keys) for one in waiting]
             if group.events:
                 self._write(connection, group, at)
         return answers
 
-    def _write(self, connection: apsw.Connection, group: Group, at: int) -> None:
+    def _write(self, connection: apsw.Connection, group: GroupCommit, at: int) -> None:
         first = self._head
         rows, ids = [], []
         for part in cut(group.events):

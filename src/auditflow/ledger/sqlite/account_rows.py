@@ -8,7 +8,7 @@ from zlib import crc32
 
 import apsw
 
-from auditflow.ledger import Account, Lane, Progress
+from auditflow.ledger import Account, Progress, ReplayRange
 from auditflow.ledger.tenant_progress import TenantProgress
 from auditflow.storage.sqlite import run
 from auditflow.storage.statements import Statements
@@ -42,7 +42,7 @@ def put(connection: apsw.Connection, account: Account) -> None:
 
 def read(row: Any) -> Account:
     """Make an account of a row. Raises CorruptError."""
-    name, *numbers, crc, condition, lanes, owed, to_replay = row
+    name, *numbers, crc, condition, replay_ranges, owed, to_replay = row
     if crc != guard(name, tuple(numbers)):
         raise apsw.CorruptError(f"the account of pipeline {name!r} does not match its checksum")
     active, paused, base, low, done, seen, others, *rest = numbers
@@ -61,14 +61,14 @@ def read(row: Any) -> Account:
         attempts=attempts,
         duplicates=duplicates,
         condition=condition,
-        lanes=[_lane(name, tenant, *values) for values in sorted(json.loads(lanes))],
+        replay_ranges=[_replay_range(name, tenant, *values) for values in sorted(json.loads(replay_ranges))],
         owed=owed,
         tenant=tenant,
         to_replay=bool(to_replay),
     )
 
 
-def _lane(  # noqa: PLR0913, PLR0917 - a row
+def _replay_range(  # noqa: PLR0913, PLR0917 - a row
     pipeline: str,
     tenant: str,
     number: int,
@@ -80,11 +80,11 @@ def _lane(  # noqa: PLR0913, PLR0917 - a row
     seen: int,
     others: int,
     crc: int,
-) -> Lane:
+) -> ReplayRange:
     bits = bytes.fromhex(done)
     if crc != guard(pipeline, (first, end, of_others, low, bits, seen, others)):
         raise apsw.CorruptError(f"what {pipeline!r} delivers again does not match its checksum")
-    return Lane(number, first, end, _progress(tenant, low, bits, seen, others), of_others)
+    return ReplayRange(number, first, end, _progress(tenant, low, bits, seen, others), of_others)
 
 
 def progress_row(progress: Progress) -> tuple[int, bytes, int, int]:

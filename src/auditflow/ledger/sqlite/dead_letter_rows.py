@@ -1,4 +1,4 @@
-"""Letters as rows of the ledger. Whatever moves a letter moves its events in the account of its pipeline, too."""
+"""Dead letters as rows of the ledger. Whatever moves a dead letter moves its events in the account of its pipeline, too."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from typing import Any, Final
 
 import apsw
 
-from auditflow.ledger import Letter, LetterGroup, Replay, Replayed, Selection
+from auditflow.ledger import DeadLetter, DeadLetterGroup, Replay, Replayed, Selection
 from auditflow.ledger.sqlite.account_rows import SQL, get, put
 from auditflow.storage.sqlite import run
 
 READ_BYTES: Final = 8 * 2**20
-"""So many bytes of events, and what the last letter has above, are read at once."""
+"""So many bytes of events, and what the last dead letter has above, are read at once."""
 
 PURGED: Final = '{"purged":true}'
 """Place of events whose dead letter somebody has deleted."""
 
 
-def add(connection: apsw.Connection, letters: Iterable[Letter]) -> None:
-    """Write new letters; their accounts count them already."""
+def add(connection: apsw.Connection, letters: Iterable[DeadLetter]) -> None:
+    """Write new dead letters; their accounts count them already."""
     connection.executemany(SQL.add_letter, [_values(letter) for letter in letters])
 
 
-def find(connection: apsw.Connection, selection: Selection, after: int, limit: int) -> list[Letter]:
-    """Give the chosen letters by ascending id, beginning above `after`."""
+def find(connection: apsw.Connection, selection: Selection, after: int, limit: int) -> list[DeadLetter]:
+    """Give the chosen dead letters by ascending id, beginning above `after`."""
     values = selection.values() | {"after": after, "limit": limit}
     return _some(connection.execute(SQL.letters, values))
 
 
-def groups(connection: apsw.Connection, selection: Selection) -> list[LetterGroup]:
-    """Count the chosen letters by pipeline and code."""
-    return [LetterGroup(*row) for row in _run(connection, SQL.letter_groups, selection.values())]
+def groups(connection: apsw.Connection, selection: Selection) -> list[DeadLetterGroup]:
+    """Count the chosen dead letters by pipeline and code."""
+    return [DeadLetterGroup(*row) for row in _run(connection, SQL.dead_letter_groups, selection.values())]
 
 
 def dead_events(connection: apsw.Connection, selection: Selection) -> int:
-    """Count the events of the chosen letters that are dead, each once; a run of lost ones by its first number."""
+    """Count the events of the chosen dead letters, each once; a run of lost ones by its first number."""
     [(count,)] = _run(connection, SQL.dead_events, selection.values())
     return int(count)
 
 
-def of(connection: apsw.Connection, pipeline: str, sequence: int) -> Letter | None:
-    """Give the letter that holds an event of a pipeline."""
+def of(connection: apsw.Connection, pipeline: str, sequence: int) -> DeadLetter | None:
+    """Give the dead letter that holds an event of a pipeline."""
     for row in run(connection, SQL.letter_at_or_before, pipeline, sequence):
-        letter = Letter(*row)
+        letter = DeadLetter(*row)
         if sequence < letter.sequence + letter.count:
             return letter
     return None
 
 
-def to_replay(connection: apsw.Connection, pipeline: str, after: int, limit: int) -> list[Letter]:
-    """Give letters that the pipeline is to deliver anew, by ascending id, beginning above `after`."""
+def to_replay(connection: apsw.Connection, pipeline: str, after: int, limit: int) -> list[DeadLetter]:
+    """Give dead letters that the pipeline is to deliver again, by ascending id, beginning above `after`."""
     return _some(connection.execute(SQL.to_replay, (pipeline, after, limit)))
 
 
 def replay(connection: apsw.Connection, selection: Selection, how: Replay, at: int) -> int:
-    """Mark letters to be delivered anew; give how many events they hold."""
+    """Mark dead letters to be delivered again; give how many events they hold."""
     values = selection.values() | {"to": how.to}
     counts = dict(_run(connection, SQL.count_replayable, values))
     _run(connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event})
@@ -67,7 +67,7 @@ def replay(connection: apsw.Connection, selection: Selection, how: Replay, at: i
 
 
 def purge(connection: apsw.Connection, selection: Selection, at: int) -> int:
-    """Delete letters that are dead, leaving receipts that say so; give how many events they held."""
+    """Delete dead letters, leaving receipts that say so; give how many events they held."""
     values = selection.values()
     _run(connection, SQL.add_receipts_of_purged, values | {"at": at, "place": PURGED})
     [(count,)] = _run(connection, SQL.count_purgeable, values)
@@ -76,7 +76,7 @@ def purge(connection: apsw.Connection, selection: Selection, at: int) -> int:
 
 
 def settle(connection: apsw.Connection, replayed: Replayed) -> None:
-    """Delete letters that have been delivered; those that failed are dead again, with one failure more."""
+    """Delete dead letters that have been delivered; those that failed are dead again, with one failure more."""
     for handed in replayed.delivered:
         ids = json.dumps(handed.ids)
         run(connection, SQL.add_receipts_of_letters, handed.at, handed.attempts, handed.place, ids)
@@ -92,24 +92,24 @@ def settle(connection: apsw.Connection, replayed: Replayed) -> None:
 
 
 def _end(connection: apsw.Connection, end: str, ids: str) -> None:
-    """Delete letters whose events have come to another end."""
+    """Delete dead letters whose events have come to another end."""
     for pipeline, count in run(connection, SQL.count_ended, ids):
         _move(connection, pipeline, **{end: count}, replaying=-count)
     run(connection, SQL.drop_ended, ids)
 
 
 def release(connection: apsw.Connection) -> None:
-    """Make letters dead again whose replay waits for a pipeline that no longer runs."""
+    """Make dead letters dead again whose replay waits for a pipeline that no longer runs."""
     for pipeline, count in run(connection, SQL.count_orphans):
         _move(connection, pipeline, dead_lettered=count, replaying=-count)
     run(connection, SQL.release_orphans)
 
 
-def _some(cursor: apsw.Cursor) -> list[Letter]:
-    """Read letters, no more at once than memory should hold."""
+def _some(cursor: apsw.Cursor) -> list[DeadLetter]:
+    """Read dead letters, no more at once than memory should hold."""
     letters, total = [], 0
     for row in cursor:
-        letters.append(letter := Letter(*row))
+        letters.append(letter := DeadLetter(*row))
         total += len(letter.event)
         if total > READ_BYTES:
             break
@@ -131,7 +131,7 @@ def _move(connection: apsw.Connection, pipeline: str, **events: int) -> None:
     put(connection, account)
 
 
-def _values(letter: Letter) -> Sequence[apsw.SQLiteValue]:
+def _values(letter: DeadLetter) -> Sequence[apsw.SQLiteValue]:
     return (
         letter.pipeline, letter.sequence, letter.code, letter.reason, letter.event, letter.count, letter.attempts,
         letter.first_failed, letter.last_failed, letter.tenant, letter.event_id,

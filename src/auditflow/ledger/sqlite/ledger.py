@@ -17,9 +17,9 @@ from auditflow.ledger import (
     ALL,
     NOBODY,
     Account,
+    DeadLetter,
+    DeadLetterGroup,
     Ledger,
-    Letter,
-    LetterGroup,
     Receipt,
     Replay,
     Replayed,
@@ -27,9 +27,8 @@ from auditflow.ledger import (
     Update,
 )
 from auditflow.ledger.accounting import applied, registered
-from auditflow.ledger.sqlite import account_rows
+from auditflow.ledger.sqlite import account_rows, replay_rows
 from auditflow.ledger.sqlite import dead_letter_rows as letter_rows
-from auditflow.ledger.sqlite import replay_rows as lane_rows
 from auditflow.ledger.sqlite.account_rows import SQL
 from auditflow.storage import recovery
 from auditflow.storage.reading import Reading, inode
@@ -84,33 +83,33 @@ class LedgerReader(Ledger):
         with self._read() as connection:
             return account_rows.accounts(connection) if connection else []
 
-    def letters(self, selection: Selection = ALL, after: int = 0, limit: int = 100) -> list[Letter]:
+    def dead_letters(self, selection: Selection = ALL, after: int = 0, limit: int = 100) -> list[DeadLetter]:
         """Give dead letters, and those that are being replayed, by ascending id, beginning above `after`."""
         with self._read() as connection:
             return letter_rows.find(connection, selection, after, limit) if connection else []
 
-    def letter_groups(self, selection: Selection = ALL) -> list[LetterGroup]:
-        """Count letters by pipeline and code."""
+    def dead_letter_groups(self, selection: Selection = ALL) -> list[DeadLetterGroup]:
+        """Count dead letters by pipeline and code."""
         with self._read() as connection:
             return letter_rows.groups(connection, selection) if connection else []
 
     def dead_events(self, selection: Selection = ALL) -> int:
-        """Count the events of the chosen letters that are dead in one pipeline at least, each once."""
+        """Count the events of the chosen dead letters in one pipeline at least, each once."""
         with self._read() as connection:
             return letter_rows.dead_events(connection, selection) if connection else 0
 
-    def letter_extents(self) -> dict[str, tuple[int, int]]:
-        """Give, for each pipeline with letters, their number and the earliest last failure."""
+    def dead_letter_extents(self) -> dict[str, tuple[int, int]]:
+        """Give, for each pipeline with dead letters, their number and the earliest last failure."""
         with self._read() as connection:
-            rows = run(connection, SQL.letter_extents) if connection else []
+            rows = run(connection, SQL.dead_letter_extents) if connection else []
         return {pipeline: (letters, earliest) for pipeline, letters, earliest in rows}
 
-    def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[Letter]:
-        """Give letters that the pipeline is to deliver anew by ascending id, beginning above `after`."""
+    def to_replay(self, pipeline: str, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        """Give dead letters that the pipeline is to deliver again by ascending id, beginning above `after`."""
         with self._read() as connection:
             return letter_rows.to_replay(connection, pipeline, after, limit) if connection else []
 
-    def letter_of(self, pipeline: str, sequence: int) -> Letter | None:
+    def dead_letter_of(self, pipeline: str, sequence: int) -> DeadLetter | None:
         """Give the dead letter that holds an event of a pipeline, if there is one."""
         with self._read() as connection:
             return letter_rows.of(connection, pipeline, sequence) if connection else None
@@ -133,7 +132,7 @@ class LedgerReader(Ledger):
         return next((low for (low,) in rows if isinstance(low, int)), None)
 
     def incidents(self) -> list[str]:
-        """Give the damage met and mended so far, oldest first."""
+        """Give the damage met and fixed so far, oldest first."""
         with self._read() as connection:
             return recovery.told(run(connection, SQL.incidents)) if connection else []
 
@@ -178,14 +177,14 @@ class SqliteLedger(LedgerReader):
             tenants = {account.pipeline: account.tenant for account in before}
             for account in registered(before, active, head, oldest):
                 same = bool(tenants.get(account.pipeline, account.tenant)) == bool(account.tenant)
-                kept = account if account.active and same else lane_rows.forget(connection, account)
+                kept = account if account.active and same else replay_rows.forget(connection, account)
                 account_rows.put(connection, kept)
             letter_rows.release(connection)
 
     def commit(
         self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
     ) -> None:
-        """Apply the updates, and what has become of replayed letters, in one durable transaction (J4)."""
+        """Apply the updates, and what has become of replayed dead letters, in one durable transaction (J4)."""
         with self._writing() as connection:
             if token is not None:
                 if run(connection, SQL.last_commit) == [(token,)]:
@@ -199,7 +198,7 @@ class SqliteLedger(LedgerReader):
     def deliver_again(self, pipeline: str, first: int, end: int, asked: str, others: int = 0) -> None:
         """Make a pipeline deliver events of the journal again: those from `first` to before `end`."""
         with self._writing() as connection:
-            lane_rows.add(connection, pipeline, first, end, asked, others)
+            replay_rows.add(connection, pipeline, first, end, asked, others)
 
     def pause(self, pipeline: str, *, paused: bool) -> None:
         """Keep whether the pipeline is to wait. Raises KeyError for one that was never registered."""
@@ -209,7 +208,7 @@ class SqliteLedger(LedgerReader):
             account_rows.put(connection, account)
 
     def replay(self, selection: Selection, replay: Replay, at: int) -> int:
-        """Mark dead letters to be delivered anew and give how many events they hold."""
+        """Mark dead letters to be delivered again and give how many events they hold."""
         with self._writing() as connection:
             return letter_rows.replay(connection, selection, replay, at)
 
@@ -245,7 +244,7 @@ class SqliteLedger(LedgerReader):
             except JournalDamaged as damage:
                 what = (
                     f"{self._path.name} was damaged ({damage.facts['reason']}); what is left of it is set aside beside it. Deliveries "
-                    "start again at the oldest event that the journal holds; counters and dead letters start anew"
+                    "start again at the oldest event that the journal holds; counters and dead letters start again"
                 )
                 at = int(self._clock() * 1000)
                 recovery.create(self._path, SQL, lambda new: _begin(new, at, what))
@@ -289,8 +288,8 @@ class SqliteLedger(LedgerReader):
 def _apply(connection: apsw.Connection, update: Update) -> None:
     account = account_rows.get(connection, update.pipeline)
     account_rows.put(connection, applied(account, update))
-    if update.lane:
-        lane_rows.move(connection, update.lane, update.progress)
+    if update.replay_range:
+        replay_rows.move(connection, update.replay_range, update.progress)
     letter_rows.add(connection, update.letters)
     receipts = [
         (r.pipeline, r.first, r.last, r.at, r.attempts, r.place, r.members, r.owed) for r in update.receipts

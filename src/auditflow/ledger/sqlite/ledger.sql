@@ -47,7 +47,7 @@ CREATE TABLE lane (
 CREATE TABLE last_commit (only INTEGER PRIMARY KEY CHECK (only = 1), token BLOB NOT NULL)
 
 -- name: create_letter
--- "target" is the pipeline that is to deliver a letter anew, empty while it is dead; "rate" then is in events
+-- "target" is the pipeline that is to deliver a letter again, empty while it is dead; "rate" then is in events
 -- per second, 0 without a limit. "history" holds the failures before the last one, as a JSON array.
 CREATE TABLE letter (
   id           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -139,20 +139,20 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 -- name: note
 UPDATE pipeline SET condition = ? WHERE name = ?
 
--- name: lane
+-- name: replay_range
 SELECT pipeline, first, "end", of_others FROM lane WHERE id = ?
 
--- name: lanes_asked
+-- name: replay_ranges_asked
 SELECT 1 FROM lane WHERE asked = ?
 
--- name: add_lane
+-- name: add_replay_range
 INSERT INTO lane (pipeline, asked, first, "end", of_others, low, done, seen, others, crc)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
--- name: move_lane
+-- name: move_replay_range
 UPDATE lane SET low = ?, done = ?, seen = ?, others = ?, crc = ? WHERE id = ?
 
--- name: drop_lane
+-- name: drop_replay_range
 DELETE FROM lane WHERE id = ?
 
 -- name: last_commit
@@ -179,7 +179,7 @@ AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids)))
 -- name: letters
 SELECT {letter_columns} FROM letter WHERE {chosen} AND id > :after ORDER BY id LIMIT :limit
 
--- name: letter_groups
+-- name: dead_letter_groups
 SELECT pipeline, code, count(*), sum(count), min(first_failed), max(last_failed)
 FROM letter WHERE {chosen} GROUP BY pipeline, code ORDER BY pipeline, code
 
@@ -188,7 +188,7 @@ SELECT coalesce(sum(count), 0) FROM (
   SELECT max(count) AS count FROM letter WHERE {chosen} AND target = '' GROUP BY sequence
 )
 
--- name: letter_extents
+-- name: dead_letter_extents
 SELECT pipeline, count(*), min(last_failed) FROM letter GROUP BY pipeline
 
 -- name: replayable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from auditflow.event.fields import REFUSED, View
+from auditflow.event.fields import REFUSED, FieldAccess
 from auditflow.event.model import decode as decode_whole
 from auditflow.pipelines.decide.condition import Condition, compile_condition, parse_path, reader
 from auditflow.pipelines.decide.sample import keeps
@@ -22,7 +22,7 @@ def compile_filter(condition: Condition | None, sample: float = 1.0) -> Takes | 
     if not rules and sample >= 1:
         return None
     paths = [parse_path(rule.field) for rule in rules] + ([["eventId"]] if sample < 1 else [])
-    view = View(paths)
+    view = FieldAccess(paths)
     decode = view.decode
     holds = _holds(condition, sample, lambda path: view.reader(parse_path(path)))
     holds_whole = _holds(condition, sample, reader)

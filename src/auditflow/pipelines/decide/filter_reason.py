@@ -7,7 +7,7 @@ from auditflow.pipelines.decide.condition import Condition, Rule, compile_condit
 from auditflow.pipelines.decide.sample import keeps
 
 
-def why_filtered(event: bytes, condition: Condition | None, sample: float) -> str | None:
+def filter_reason(event: bytes, condition: Condition | None, sample: float) -> str | None:
     """Name the rule or the sampling that leaves the event out; None when neither does."""
     fields = decode(event)
     if condition is not None and not compile_condition(condition)(fields):

@@ -12,7 +12,7 @@ from auditflow.sinks._base import BatchLimits, TimedEvents
 
 
 @dataclass(slots=True)
-class Parcel:
+class Batch:
     """Events for one call of a sink, as parallel lists."""
 
     sequences: list[int] = field(default_factory=list)
@@ -41,9 +41,9 @@ class Parcel:
         """The events as the sink gets them: with their times, where these are known."""
         return TimedEvents(self.events, self.times) if self.times else self.events
 
-    def only(self, keep: Sequence[int]) -> Parcel:
-        """Give the events at these indexes as a parcel with the same history."""
-        return Parcel(
+    def only(self, keep: Sequence[int]) -> Batch:
+        """Give the events at these indexes as a batch with the same history."""
+        return Batch(
             [self.sequences[i] for i in keep],
             [self.originals[i] for i in keep],
             [self.events[i] for i in keep],
@@ -56,15 +56,15 @@ class Parcel:
         )
 
 
-class Packer:
-    """Fills parcels up to a sink's limits, in the order of the events."""
+class Batcher:
+    """Fills batches up to a sink's limits, in the order of the events."""
 
     def __init__(self, limits: BatchLimits) -> None:
         self.limits = limits
-        self.parcel = Parcel()
+        self.batch = Batch()
 
-    def add(self, decided: Decided, accepted_at: int) -> list[Parcel]:
-        """Add events and give the parcels that became full; the rest waits in `parcel`."""
+    def add(self, decided: Decided, accepted_at: int) -> list[Batch]:
+        """Add events and give the batches that became full; the rest waits in `batch`."""
         filled = list(accumulate(map(len, decided.events), initial=0))
         full = []
         start = 0
@@ -75,32 +75,32 @@ class Packer:
             else:
                 self._put(decided, accepted_at, slice(start, end), self._weight(filled, start, end))
             start = end
-        if len(self.parcel) >= self.limits.events:
+        if len(self.batch) >= self.limits.events:
             full.append(self.take())
         return full
 
-    def take(self) -> Parcel:
-        """Give what has been gathered and begin anew."""
-        parcel, self.parcel = self.parcel, Parcel()
-        return parcel
+    def take(self) -> Batch:
+        """Give what has been gathered and begin again."""
+        batch, self.batch = self.batch, Batch()
+        return batch
 
     def _fitting(self, filled: Sequence[int], start: int) -> int:
-        """Give the end of the events from `start` on that fit; an empty parcel takes one of any size."""
-        most = min(len(filled) - 1, start + self.limits.events - len(self.parcel))
-        room = self.limits.bytes - self.parcel.weight
+        """Give the end of the events from `start` on that fit; an empty batch takes one of any size."""
+        most = min(len(filled) - 1, start + self.limits.events - len(self.batch))
+        room = self.limits.bytes - self.batch.weight
         ends = range(start + 1, most + 1)
         end = start + bisect_right(ends, room, key=lambda end: self._weight(filled, start, end))
-        return end if end > start or self.parcel.events else start + 1
+        return end if end > start or self.batch.events else start + 1
 
     def _weight(self, filled: Sequence[int], start: int, end: int) -> int:
         return filled[end] - filled[start] + self.limits.overhead * (end - start)
 
     def _put(self, decided: Decided, accepted_at: int, part: slice, weight: int) -> None:
-        parcel = self.parcel
+        batch = self.batch
         events = decided.events[part]
-        parcel.sequences += decided.sequences[part]
-        parcel.originals += decided.originals[part]
-        parcel.events += events
-        parcel.times += decided.times[part]
-        parcel.accepted_at += [accepted_at] * len(events)
-        parcel.weight += weight
+        batch.sequences += decided.sequences[part]
+        batch.originals += decided.originals[part]
+        batch.events += events
+        batch.times += decided.times[part]
+        batch.accepted_at += [accepted_at] * len(events)
+        batch.weight += weight

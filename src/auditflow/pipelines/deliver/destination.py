@@ -17,7 +17,7 @@ from math import inf
 from typing import Any, Final
 
 from auditflow.errors import AuditFlowError
-from auditflow.pipelines.deliver.pause_gate import Gate, Stopped
+from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.deliver.policy import BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS
 from auditflow.plugin_call import text_of
 from auditflow.sinks._base import Outcome, Sink, Verdict
@@ -37,7 +37,7 @@ class Destination:
         self.sink = sink
         self.failures = 0
         """Calls in a row that delivered nothing; 0 while the destination works."""
-        self.trouble: Outcome | None = None
+        self.problem: Outcome | None = None
         """What the last of these calls has met."""
         self._opened = False
         self._opening = asyncio.Lock()
@@ -46,7 +46,7 @@ class Destination:
         self._failing_since = self._retry_at = 0.0
 
     async def deliver(
-        self, events: Sequence[bytes], gate: Gate, patience: float = inf, attempts: float = inf
+        self, events: Sequence[bytes], gate: PauseGate, patience: float = inf, attempts: float = inf
     ) -> list[Outcome]:
         """Deliver as soon as the destination may be tried; one outcome per event, whatever happens.
 
@@ -67,8 +67,8 @@ class Destination:
         rest = events[TRIAL_EVENTS:]
         if not rest:
             return some
-        if self.trouble is not None:
-            return some + [replace(self.trouble, ambiguous=False)] * len(rest)
+        if self.problem is not None:
+            return some + [replace(self.problem, ambiguous=False)] * len(rest)
         return some + await self._call(rest, gate, attempts)
 
     def breaker(self) -> str:
@@ -86,7 +86,7 @@ class Destination:
         except Exception:  # noqa: BLE001 - see above
             _log.exception("closing %s failed", self.sink.destination)
 
-    async def _turn(self, gate: Gate, patience: float) -> bool:
+    async def _turn(self, gate: PauseGate, patience: float) -> bool:
         """Wait until the destination works or this call may try whether it does; tell if it is to try."""
         while self.failures:
             now = time.monotonic()
@@ -106,7 +106,7 @@ class Destination:
         self._changed.set_result(None)
         self._changed = asyncio.get_running_loop().create_future()
 
-    async def _call(self, events: Sequence[bytes], gate: Gate, attempts: float) -> list[Outcome]:
+    async def _call(self, events: Sequence[bytes], gate: PauseGate, attempts: float) -> list[Outcome]:
         if gate.stopped:
             raise Stopped
         failures = self.failures + 1
@@ -137,11 +137,11 @@ class Destination:
         So calls that were under way together and fail together count as one.
         """
         if any(outcome.verdict in {Verdict.DELIVERED, Verdict.REJECTED} for outcome in outcomes):
-            self.failures, self.trouble, self._retry_at = 0, None, 0.0
+            self.failures, self.problem, self._retry_at = 0, None, 0.0
             return
         if not self.failures:
             self._failing_since = time.monotonic()
-        self.trouble = worst(outcomes)
+        self.problem = worst(outcomes)
         self.failures = max(self.failures, failures)
         seconds = pause(min(self.failures, attempts), max(o.retry_after for o in outcomes))
         self._retry_at = max(self._retry_at, time.monotonic() + seconds)

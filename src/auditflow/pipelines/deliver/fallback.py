@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from auditflow.pipelines.deliver.destination import Destination
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.sinks._base import Outcome, Verdict
 
 
@@ -20,7 +20,7 @@ class Fallback:
     """Seconds of failure before it takes over."""
     backfill: bool = False
 
-    async def deliver(self, events: Sequence[bytes], gate: Gate) -> list[Outcome] | None:
+    async def deliver(self, events: Sequence[bytes], gate: PauseGate) -> list[Outcome] | None:
         """Deliver now; None when it fails itself and is not to be tried at this moment. Raises Stopped."""
         try:
             outcomes = await self.destination.deliver(events, gate, patience=0.0)

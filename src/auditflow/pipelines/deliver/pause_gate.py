@@ -10,7 +10,7 @@ class Stopped(Exception):
     """The pipeline is being stopped; its events stay where they are kept."""
 
 
-class Gate:
+class PauseGate:
     """Open or closed. Deliveries under way when it closes end; none begins until it opens. Made inside a loop."""
 
     def __init__(self, *, paused: bool = False) -> None:

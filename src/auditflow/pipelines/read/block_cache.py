@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auditflow.journal import Block
-from auditflow.pipelines.read.slice import Portion, portion
+from auditflow.pipelines.read.slice import BlockSlice, slice_block
 
 ROOM_BYTES: Final = 32 * 2**20
 """Events that are kept, of decoded blocks."""
 
 
-class Recent:
+class BlockCache:
     """Decoded blocks; those that came first go first."""
 
     def __init__(self) -> None:
@@ -34,15 +34,15 @@ class Recent:
             self._weight -= weight(self._parted.pop(first).block)
             self._firsts.remove(first)
 
-    def portions(self, start: int, tenant: str) -> list[Portion]:
+    def slices(self, start: int, tenant: str) -> list[BlockSlice]:
         """Give what is a tenant's of the blocks from the one that holds `start` on, as far as they are here."""
-        found: list[Portion] = []
+        found: list[BlockSlice] = []
         place = max(0, bisect_right(self._firsts, start) - 1)
         for first in self._firsts[place:]:
             parted = self._parted[first]
             if not parted.block.first <= start < parted.block.end:
                 break
-            found.append(parted.portion(tenant))
+            found.append(parted.slice_block(tenant))
             start = parted.block.end
         return found
 
@@ -54,13 +54,13 @@ class _Parted:
     block: Block
     places: dict[str, list[int]] = field(default_factory=dict)
 
-    def portion(self, tenant: str) -> Portion:
+    def slice_block(self, tenant: str) -> BlockSlice:
         if not self.places:
             by_owner: dict[int, list[int]] = defaultdict(list)
             for place, owner in enumerate(self.block.owners):
                 by_owner[owner].append(place)
             self.places = {name: by_owner[owner] for owner, name in enumerate(self.block.tenants)}
-        return portion(self.block, self.places.get(tenant, []))
+        return slice_block(self.block, self.places.get(tenant, []))
 
 
 def weight(block: Block) -> int:

@@ -10,7 +10,7 @@ from auditflow.journal import Block
 
 
 @dataclass(frozen=True, slots=True)
-class Portion:
+class BlockSlice:
     """Events as parallel lists, in order."""
 
     end: int
@@ -23,15 +23,15 @@ class Portion:
     damage: str = ""
     """Why the events cannot be read; then there are none, and `sequences` may have been anybody's."""
 
-    def from_on(self, start: int) -> Portion:
+    def from_on(self, start: int) -> BlockSlice:
         """Give the part of it from a sequence number on."""
         return self._part(bisect_left(self.sequences, start), len(self.sequences), self.end)
 
-    def before(self, end: int) -> Portion:
+    def before(self, end: int) -> BlockSlice:
         """Give the part of it before a sequence number."""
         return self if self.end <= end else self._part(0, bisect_left(self.sequences, end), end)
 
-    def only(self, sequences: Sequence[int]) -> Portion:
+    def only(self, sequences: Sequence[int]) -> BlockSlice:
         """Give it with these of its events, in ascending order."""
         if self.damage or len(sequences) == len(self.sequences):
             return self
@@ -43,7 +43,7 @@ class Portion:
         )
         return replace(self, sequences=sequences, events=events, times=times)
 
-    def _part(self, first: int, last: int, end: int) -> Portion:
+    def _part(self, first: int, last: int, end: int) -> BlockSlice:
         if (first, last, end) == (0, len(self.sequences), self.end):
             return self
         return replace(
@@ -52,13 +52,15 @@ class Portion:
         )  # fmt: skip
 
 
-def portion(block: Block, places: Sequence[int] | None = None) -> Portion:
+def slice_block(block: Block, places: Sequence[int] | None = None) -> BlockSlice:
     """Give the events at these places in a block, in ascending order, or all of them."""
     if block.damage:
-        return Portion(block.end, range(block.first, block.end), damage=block.damage)
+        return BlockSlice(block.end, range(block.first, block.end), damage=block.damage)
     if places is None:
-        return Portion(block.end, range(block.first, block.end), block.events, block.times, block.appended_at)
-    return Portion(
+        return BlockSlice(
+            block.end, range(block.first, block.end), block.events, block.times, block.appended_at
+        )
+    return BlockSlice(
         block.end,
         [block.first + place for place in places],
         [block.events[place] for place in places],
@@ -67,11 +69,11 @@ def portion(block: Block, places: Sequence[int] | None = None) -> Portion:
     )
 
 
-def portion_of(block: Block, tenant: str) -> Portion:
+def tenant_slice(block: Block, tenant: str) -> BlockSlice:
     """Give what of a block is a tenant's; with no tenant, all of it."""
     if not tenant or not block.tenants or block.tenants.keys() == {tenant}:
-        return portion(block)
+        return slice_block(block)
     if tenant not in block.tenants:
-        return portion(block, ())
+        return slice_block(block, ())
     index = list(block.tenants).index(tenant)
-    return portion(block, [place for place, owner in enumerate(block.owners) if owner == index])
+    return slice_block(block, [place for place, owner in enumerate(block.owners) if owner == index])

@@ -11,9 +11,9 @@ from operator import attrgetter
 from typing import Final, Protocol
 
 from auditflow.journal import Block, Journal
-from auditflow.pipelines.deliver.pause_gate import Gate
-from auditflow.pipelines.read.block_cache import Recent, weight
-from auditflow.pipelines.read.slice import Portion, portion, portion_of
+from auditflow.pipelines.deliver.pause_gate import PauseGate
+from auditflow.pipelines.read.block_cache import BlockCache, weight
+from auditflow.pipelines.read.slice import BlockSlice, slice_block, tenant_slice
 
 WINDOW_BYTES: Final = 16 * 2**20
 """Decoded events kept for pipelines that are close to the head."""
@@ -27,7 +27,7 @@ GONE: Final = "the journal no longer holds these events"
 class Source(Protocol):
     """Where a pipeline reads its events."""
 
-    async def next(self, start: int, gate: Gate, until: float = inf) -> list[Portion]:
+    async def next(self, start: int, gate: PauseGate, until: float = inf) -> list[BlockSlice]:
         """Wait for what follows `start`, or holds it, and give some of it, in order.
 
         At the loop's time `until` it gives what there is, which may be nothing. Raises Stopped, JournalDamaged.
@@ -44,7 +44,7 @@ class Follower(Protocol):
         """Take these blocks in; the window now begins at `oldest`, and what is before `older` leaves it soon."""
 
 
-class Tail:
+class TailReader:
     """A window over the newest blocks, shared by all pipelines; for those that get everybody's events, a Source."""
 
     def __init__(self, journal: Journal, start: int | None = None) -> None:
@@ -60,7 +60,7 @@ class Tail:
         # one thread: pipelines that lag must not crowd out others
         self._reader = ThreadPoolExecutor(1, "journal-reader")
         self._reading_alone = asyncio.Lock()
-        self._recent = Recent()
+        self._cache = BlockCache()
 
     @property
     def end(self) -> int:
@@ -76,7 +76,7 @@ class Tail:
             else:
                 await asyncio.sleep(POLL_SECONDS)
 
-    async def next(self, start: int, gate: Gate, until: float = inf) -> list[Portion]:
+    async def next(self, start: int, gate: PauseGate, until: float = inf) -> list[BlockSlice]:
         """Wait for blocks that hold or follow `start` and give some, in order; at `until` give what there is.
 
         Raises Stopped when the pipeline is stopped, JournalDamaged.
@@ -85,20 +85,20 @@ class Tail:
         while True:
             arrived = self._arrived  # taken before reading, lest blocks that arrive meanwhile go unnoticed
             if start < self._next and (
-                found := self._kept(start) or [portion(block) for block in await self.read(start)]
+                found := self._kept(start) or [slice_block(block) for block in await self.read(start)]
             ):
                 return found
             if clock() >= until:
                 return []
             await gate.wait(until - clock(), arrived)
 
-    def _kept(self, start: int) -> list[Portion]:
+    def _kept(self, start: int) -> list[BlockSlice]:
         """Give blocks of the window, no more than one read, so that nobody holds the whole window for long."""
         if not self._window or self._window[0].first > start or start >= self._next:
             return []
         first = bisect_right(self._window, start, key=attrgetter("end"))
         end = bisect_right(self._filled, self._filled[first] + READ_BYTES)
-        return [portion(block) for block in self._window[first:end]]
+        return [slice_block(block) for block in self._window[first:end]]
 
     def ended(self) -> bool:
         """Tell that there will always be more."""
@@ -118,15 +118,15 @@ class Tail:
         )
         return list(_without_holes(start, blocks))
 
-    async def read_of(self, tenant: str, start: int) -> list[Portion]:
+    async def read_of(self, tenant: str, start: int) -> list[BlockSlice]:
         """Read in the same way what is a tenant's; what another one has read just now is not read again."""
         async with self._reading_alone:  # others may be waiting for the very same blocks
-            found = self._recent.portions(start, tenant)
+            found = self._cache.slices(start, tenant)
             if found:
                 return found
             blocks = await self.read(start, tenant)
-            self._recent.add(blocks)
-        return [portion_of(block, tenant) for block in blocks]
+            self._cache.add(blocks)
+        return [tenant_slice(block, tenant) for block in blocks]
 
     def _wake(self) -> None:
         self._arrived.set_result(None)

@@ -15,9 +15,9 @@ from math import inf
 from typing import Final
 
 from auditflow.journal import Block
-from auditflow.pipelines.deliver.pause_gate import Gate
-from auditflow.pipelines.read.slice import Portion, portion
-from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.deliver.pause_gate import PauseGate
+from auditflow.pipelines.read.slice import BlockSlice, slice_block
+from auditflow.pipelines.read.tail import TailReader
 
 FOLLOW_SECONDS: Final = 10.0
 """How often pipelines without news go on to where the journal is; after a crash so much is looked through again."""
@@ -32,22 +32,22 @@ TOGETHER: Final = 20_000
 """Most events given at once."""
 
 
-class Router:
+class TenantFeeds:
     """Hands out the feeds of the tenants, and fills them from the tail."""
 
-    def __init__(self, tail: Tail) -> None:
+    def __init__(self, tail: TailReader) -> None:
         self._tail = tail
-        self._feeds: dict[str, Feed] = {}
+        self._feeds: dict[str, TenantFeed] = {}
         self._gathering = False
         self._taken = tail.end
         """All before was given to those who waited for it."""
-        self._gathered: set[Feed] = set()
+        self._gathered: set[TenantFeed] = set()
         tail.followers.append(self)
 
-    def feed(self, tenant: str) -> Feed:
+    def feed(self, tenant: str) -> TenantFeed:
         """Give the source of a tenant's events."""
         if tenant not in self._feeds:
-            self._feeds[tenant] = Feed(self._tail, tenant)
+            self._feeds[tenant] = TenantFeed(self._tail, tenant)
         return self._feeds[tenant]
 
     def keep(self, tenants: Collection[str]) -> None:
@@ -107,10 +107,10 @@ class Router:
             asyncio.get_running_loop().call_later(seconds, self._hand_on)
 
 
-class Feed:
+class TenantFeed:
     """The events of one tenant, for all its pipelines (a Source)."""
 
-    def __init__(self, tail: Tail, tenant: str) -> None:
+    def __init__(self, tail: TailReader, tenant: str) -> None:
         self._tail = tail
         self._tenant = tenant
         self._complete_from = tail.end
@@ -125,10 +125,10 @@ class Feed:
         self.fresh = 0
         """Events that have arrived since everybody was woken."""
 
-    async def next(self, start: int, gate: Gate, until: float = inf) -> list[Portion]:
+    async def next(self, start: int, gate: PauseGate, until: float = inf) -> list[BlockSlice]:
         """Wait for events and give some; now and then none, which tells how far there are none.
 
-        Who waits until some time has a parcel to fill, and is left alone till then, unless much arrives.
+        Who waits until some time has a batch to fill, and is left alone till then, unless much arrives.
         """
         loop = asyncio.get_running_loop()
         while True:
@@ -143,9 +143,9 @@ class Feed:
                 return []
             await self._news(gate, until)
             if start >= self._complete_from:
-                return self.here(start) or [Portion(max(start, self._tail.end))]
+                return self.here(start) or [BlockSlice(max(start, self._tail.end))]
 
-    async def _news(self, gate: Gate, until: float) -> None:
+    async def _news(self, gate: PauseGate, until: float) -> None:
         """Wait to be woken."""
         loop = asyncio.get_running_loop()
         news = loop.create_future()
@@ -161,23 +161,23 @@ class Feed:
             if news in waiting:
                 waiting.remove(news)
 
-    def here(self, start: int) -> list[Portion]:
+    def here(self, start: int) -> list[BlockSlice]:
         """Give what is at hand from `start` on, a part of it when it is much."""
         if start < self._complete_from:
             return []
         lost = next((block for block in self._lost if block.end > start), None)
         if lost is not None and lost.first <= start:
-            return [portion(lost).from_on(start)]
+            return [slice_block(lost).from_on(start)]
         end = lost.first if lost is not None else self._tail.end
         first, last = bisect_left(self._sequences, start), bisect_left(self._sequences, end)
         if first == last:
-            return [] if lost is None else [portion(lost)]
+            return [] if lost is None else [slice_block(lost)]
         if last - first > TOGETHER:
             last = first + TOGETHER
             end = self._sequences[last - 1] + 1
         part = slice(first, last)
         return [
-            Portion(
+            BlockSlice(
                 end, self._sequences[part], self._events[part], self._times[part], self._accepted_at[first]
             )
         ]
@@ -217,7 +217,7 @@ class Feed:
             del self._sequences[:gone], self._events[:gone], self._times[:gone], self._accepted_at[:gone]
 
     def wake(self, *, everybody: bool = False) -> None:
-        """Wake those that wait, on demand also those with a parcel to fill."""
+        """Wake those that wait, on demand also those with a batch to fill."""
         waiting, self._waiting = self._waiting, []
         if everybody:
             waiting += self._lingering

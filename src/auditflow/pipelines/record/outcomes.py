@@ -9,13 +9,13 @@ from itertools import chain
 import msgspec
 
 from auditflow.event.model import owner_and_id
-from auditflow.ledger import LOST, Letter, Progress, Receipt, Update
+from auditflow.ledger import LOST, DeadLetter, Progress, Receipt, Update
 from auditflow.ledger.progress import runs
 from auditflow.ledger.receipts import receipt
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decided
-from auditflow.pipelines.deliver.batch import Parcel
-from auditflow.pipelines.deliver.dispatcher import Brought
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.batch import Batch
+from auditflow.pipelines.deliver.dispatcher import Delivered
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.plugin_call import printable
 from auditflow.sinks._base import Outcome, Verdict
@@ -32,7 +32,7 @@ class Record:
         clock: Callable[[], float] = time.time,
         *,
         tenant: str = "",
-        lane: int = 0,
+        replay_range: int = 0,
     ) -> None:
         self.pipeline = pipeline
         self.progress = progress
@@ -40,12 +40,12 @@ class Record:
         self._clock = clock
         self.tenant = tenant
         """Whose events they are; empty for everybody's."""
-        self._lane = lane
+        self._replay_range = replay_range
         self.breaker: Callable[[], str] = lambda: "closed"
         """Tells whether the destination's breaker is `closed` or `open`."""
         self._shown: tuple[str, ...] | None = None
         self._last_error: dict[str, object] | None = None
-        self._troubles: dict[object, Outcome] = {}
+        self._problems: dict[object, Outcome] = {}
         self._aside: Outcome | None = None
         self._held = False
         self._warning = ""
@@ -64,9 +64,9 @@ class Record:
         """Keep whether its dead letters are too many, and what is to be said before they are."""
         self._held = full is not None
         self._warning = warning
-        self.trouble(self.limits, full)
+        self.problem(self.limits, full)
 
-    async def written(self, gate: Gate) -> None:
+    async def written(self, gate: PauseGate) -> None:
         """Wait until all that has happened so far is in the ledger. Raises Stopped."""
         await self._recorder.written(gate)
 
@@ -75,12 +75,12 @@ class Record:
         return int(self._clock() * 1000)
 
     def lost(self, end: int, sequences: Sequence[int], reason: str) -> None:
-        """Dead-letter events before `end` that the journal can no longer give: one letter for each unbroken run."""
+        """Dead-letter events before `end` that the journal can no longer give: one dead letter for each unbroken run."""
         still = self.progress.unfinished(sequences)
         self.progress.come_by(end, sequences, sequences)
         letters = [self.letter(run.start, LOST, reason, count=len(run)) for run in runs(still)]
         if letters:
-            self._add(Update(self.pipeline, self.progress, letters=letters, lane=self._lane))
+            self._add(Update(self.pipeline, self.progress, letters=letters, replay_range=self._replay_range))
 
     def decided(self, end: int, own: Sequence[int], decided: Decided) -> None:
         """Settle the events before `end` that end before the sink; `own` are all there that are the pipeline's."""
@@ -98,36 +98,40 @@ class Record:
             self._add(
                 Update(
                     self.pipeline, self.progress, filtered=len(decided.filtered), letters=letters,
-                    lane=self._lane,
+                    replay_range=self._replay_range,
                 )
             )  # fmt: skip
 
     def settled(
         self,
-        delivered: Sequence[Brought],
-        letters: list[Letter],
+        delivered: Sequence[Delivered],
+        letters: list[DeadLetter],
         *,
         attempts: int,
         calls: int,
         duplicates: int,
     ) -> None:
-        """Settle what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
+        """Settle what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
         # all places together: the events of one alone may leave gaps, and each run costs
-        ended = sorted(chain.from_iterable(brought.sequences for brought in delivered))
+        ended = sorted(chain.from_iterable(delivered.sequences for delivered in delivered))
         self.progress.finish_all(ended)
         self._add(
             Update(
                 self.pipeline, self.progress, delivered=len(ended), attempts=calls, duplicates=duplicates,
-                letters=letters, receipts=self._receipts(delivered, attempts), lane=self._lane,
+                letters=letters, receipts=self._receipts(delivered, attempts), replay_range=self._replay_range,
             )
         )  # fmt: skip
-        if any(brought.owed for brought in delivered):
+        if any(delivered.owed for delivered in delivered):
             self.on_debt()
 
     def backfilled(
-        self, delivered: Sequence[Brought], letters: list[Letter], paid: Sequence[Receipt], attempts: int
+        self,
+        delivered: Sequence[Delivered],
+        letters: list[DeadLetter],
+        paid: Sequence[Receipt],
+        attempts: int,
     ) -> None:
-        """Settle what was owed to the first destination; letters are of events it will not have."""
+        """Settle what was owed to the first destination; dead letters are of events it will not have."""
         refused = sum(letter.count for letter in letters)
         self._recorder.add(
             Update(
@@ -136,13 +140,13 @@ class Record:
             )
         )  # fmt: skip
 
-    def _receipts(self, delivered: Sequence[Brought], attempts: int) -> list[Receipt]:
+    def _receipts(self, delivered: Sequence[Delivered], attempts: int) -> list[Receipt]:
         return [
             receipt(
-                self.pipeline, sorted(brought.sequences), brought.place,
-                at=self.now(), attempts=attempts, owed=brought.owed,
+                self.pipeline, sorted(delivered.sequences), delivered.place,
+                at=self.now(), attempts=attempts, owed=delivered.owed,
             )
-            for brought in delivered
+            for delivered in delivered
         ]  # fmt: skip
 
     def letter(  # noqa: PLR0913 - what a dead letter holds
@@ -155,47 +159,47 @@ class Record:
         count: int = 1,
         attempts: int = 0,
         first_failed: int = 0,
-    ) -> Letter:
+    ) -> DeadLetter:
         """Write a dead letter; it counts once it has been handed to `settled`, `decided` or `lost`."""
         now = self.now()
         tenant, event_id = owner_and_id(event)
-        return Letter(
+        return DeadLetter(
             self.pipeline, sequence, code, printable(reason), event, count, attempts,
             first_failed=first_failed or now, last_failed=now, tenant=tenant or self.tenant, event_id=event_id,
         )  # fmt: skip
 
-    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
-        """Write a dead letter of the parcel's i-th event; it counts once it has been handed to `settled`."""
+    def undeliverable(self, batch: Batch, i: int, rejection: Outcome) -> DeadLetter:
+        """Write a dead letter of the batch's i-th event; it counts once it has been handed to `settled`."""
         return self.letter(
-            parcel.sequences[i], rejection.code, rejection.reason, parcel.originals[i],
-            attempts=parcel.attempts, first_failed=parcel.first_failed,
+            batch.sequences[i], rejection.code, rejection.reason, batch.originals[i],
+            attempts=batch.attempts, first_failed=batch.first_failed,
         )  # fmt: skip
 
-    def trouble(self, key: object, trouble: Outcome | None) -> None:
+    def problem(self, key: object, problem: Outcome | None) -> None:
         """Keep what hinders one part of the work now, or that nothing does; status shows the worst of all."""
-        if trouble is None:
-            self._troubles.pop(key, None)
+        if problem is None:
+            self._problems.pop(key, None)
         else:
-            self._troubles[key] = trouble
-        blocked = (one for one in self._troubles.values() if one.verdict is Verdict.BLOCKED)
-        self._show(next(blocked, next(iter(self._troubles.values()), None)))
+            self._problems[key] = problem
+        blocked = (one for one in self._problems.values() if one.verdict is Verdict.BLOCKED)
+        self._show(next(blocked, next(iter(self._problems.values()), None)))
 
-    def aside(self, trouble: Outcome | None) -> None:
+    def aside(self, problem: Outcome | None) -> None:
         """Keep what makes events go to the fallback now, or that they do not."""
-        self._aside = trouble
-        self.trouble(self, None)
+        self._aside = problem
+        self.problem(self, None)
 
-    def _show(self, trouble: Outcome | None) -> None:
+    def _show(self, problem: Outcome | None) -> None:
         state = "active"
-        if trouble is not None:
-            state = "blocked" if trouble.verdict is Verdict.BLOCKED else "retrying"
+        if problem is not None:
+            state = "blocked" if problem.verdict is Verdict.BLOCKED else "retrying"
         elif self._aside is not None:
-            state, trouble = "fallback", self._aside
-        if trouble is not None:
+            state, problem = "fallback", self._aside
+        if problem is not None:
             self._last_error = {
-                "code": trouble.code, "message": printable(trouble.reason), "hint": trouble.hint, "at": self.now(),
+                "code": problem.code, "message": printable(problem.reason), "hint": problem.hint, "at": self.now(),
             }  # fmt: skip
-        shown = (state, trouble.code if trouble else "", self._warning, self.breaker())
+        shown = (state, problem.code if problem else "", self._warning, self.breaker())
         if shown != self._shown:
             self._shown = shown
             condition = {

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from auditflow.errors import JournalUnavailable
 from auditflow.ledger import Ledger, Replayed, Update
-from auditflow.pipelines.deliver.pause_gate import Gate
+from auditflow.pipelines.deliver.pause_gate import PauseGate
 
 GATHER_SECONDS: Final = 0.02
 """Changes of this time share a transaction; after a crash at most this much is delivered again."""
@@ -57,14 +57,14 @@ class Recorder:
 
     def add(self, update: Update) -> None:
         """Take note of a change. Its progress is the pipeline's live object: what it says at commit is written."""
-        present = self._updates.setdefault((update.pipeline, update.lane), update)
+        present = self._updates.setdefault((update.pipeline, update.replay_range), update)
         if present is not update:
             present.add(update)
         self._added += 1
         self._dirty.set()
 
     def replayed(self, replayed: Replayed) -> None:
-        """Take note of what has become of letters that were replayed."""
+        """Take note of what has become of dead letters that were replayed."""
         self._replayed.add(replayed)
         self._added += 1
         self._dirty.set()
@@ -74,7 +74,7 @@ class Recorder:
         self._notes[pipeline] = condition
         self._dirty.set()
 
-    async def written(self, gate: Gate) -> None:
+    async def written(self, gate: PauseGate) -> None:
         """Wait until all that was added before is in the ledger. Raises Stopped."""
         added = self._added  # others go on adding
         while self._written < added:

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from auditflow.ledger import LOST, Account, Ledger, Letter, Receipt
+from auditflow.ledger import LOST, Account, DeadLetter, Ledger, Receipt
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide, Decided
-from auditflow.pipelines.deliver.batch import Packer, Parcel
-from auditflow.pipelines.deliver.dispatcher import Brought, Courier, Outlet
+from auditflow.pipelines.deliver.batch import Batch, Batcher
+from auditflow.pipelines.deliver.dispatcher import Delivered, DeliveryTarget, Dispatcher
 from auditflow.pipelines.deliver.pause_gate import Stopped
-from auditflow.pipelines.read.tail import Tail
+from auditflow.pipelines.read.tail import TailReader
 from auditflow.pipelines.record.outcomes import Record
-from auditflow.pipelines.redeliver.redelivery import Errand
+from auditflow.pipelines.redeliver.redelivery import Redelivery
 from auditflow.plugin_call import in_own_thread
 from auditflow.sinks._base import Outcome
 
@@ -23,11 +23,13 @@ TOGETHER: Final = 10_000
 """Events of so many are read and delivered together, whichever receipts they are of: they share blocks."""
 
 
-class Backfill(Errand):
+class Backfill(Redelivery):
     """Pays what a pipeline owes, from the receipts of its fallback. A debt is paid whole or, after a crash, again."""
 
-    def __init__(self, ledger: Ledger, tail: Tail, decide: Decide, outlet: Outlet, record: Record) -> None:
-        super().__init__(replace(outlet, fallback=None), record)
+    def __init__(
+        self, ledger: Ledger, tail: TailReader, decide: Decide, target: DeliveryTarget, record: Record
+    ) -> None:
+        super().__init__(replace(target, fallback=None), record)
         self._ledger = ledger
         self._tail = tail
         # what the fallback has was taken by condition and sampling already
@@ -43,23 +45,23 @@ class Backfill(Errand):
             for some in _together(owed):
                 await self._writable()
                 await self._pay(some)
-            await self._record.written(self._outlet.gate)
+            await self._record.written(self._target.gate)
 
     async def _pay(self, receipts: Sequence[Receipt]) -> None:
-        book = DebtBook(self._record)
-        courier = Courier(self._outlet, book)
-        packer = Packer(self._outlet.limits)
-        async for decided, accepted_at in self._decided(receipts, book):
-            courier.fanout.expect(decided.sequences)
-            for full in packer.add(decided, accepted_at):
-                await courier.deliver(full)
-        await courier.deliver(packer.take())
-        if self._outlet.gate.stopped:
+        log = BackfillOutcomes(self._record)
+        dispatcher = Dispatcher(self._target, log)
+        batcher = Batcher(self._target.limits)
+        async for decided, accepted_at in self._decided(receipts, log):
+            dispatcher.fanout.expect(decided.sequences)
+            for full in batcher.add(decided, accepted_at):
+                await dispatcher.deliver(full)
+        await dispatcher.deliver(batcher.take())
+        if self._target.gate.stopped:
             raise Stopped
-        self._record.backfilled(book.delivered, book.letters, receipts, book.attempts)
+        self._record.backfilled(log.delivered, log.letters, receipts, log.attempts)
 
     async def _decided(
-        self, receipts: Sequence[Receipt], book: DebtBook
+        self, receipts: Sequence[Receipt], log: BackfillOutcomes
     ) -> AsyncIterator[tuple[Decided, int]]:
         """Read the events of the receipts and transform them; with each block's, when it was appended."""
         wanted = sorted({sequence for receipt in receipts for sequence in receipt.sequences()})
@@ -68,25 +70,25 @@ class Backfill(Errand):
             for block in blocks:
                 start, end = bisect_left(wanted, block.first), bisect_left(wanted, block.end)
                 sequences = wanted[start:end]
-                book.lost(wanted[:start] + (sequences if block.damage else []))
+                log.lost(wanted[:start] + (sequences if block.damage else []))
                 del wanted[:end]
                 if sequences and not block.damage:
                     events = [block.events[sequence - block.first] for sequence in sequences]
                     decided = await in_own_thread(self._decide, sequences, events)
-                    book.failed(decided)
+                    log.failed(decided)
                     yield decided, block.appended_at
             if not blocks:
-                book.lost(wanted)
+                log.lost(wanted)
                 return
 
 
 @dataclass(slots=True)
-class DebtBook:
-    """Where the courier of what is owed writes. It keeps all until the debt is paid as one."""
+class BackfillOutcomes:
+    """Where the dispatcher of what is owed writes. It keeps all until the debt is paid as one."""
 
     record: Record
-    delivered: list[Brought] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    delivered: list[Delivered] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     attempts: int = 0
 
     def now(self) -> int:
@@ -95,22 +97,22 @@ class DebtBook:
 
     def settled(
         self,
-        delivered: Sequence[Brought],
-        letters: list[Letter],
+        delivered: Sequence[Delivered],
+        letters: list[DeadLetter],
         *,
         attempts: int,
         calls: int,
         duplicates: int,
     ) -> None:
-        """Keep what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
+        """Keep what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
         self.record.settled([], [], attempts=attempts, calls=calls, duplicates=duplicates)
         self.delivered += delivered
         self.letters += letters
         self.attempts = max(self.attempts, attempts)
 
-    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
+    def undeliverable(self, batch: Batch, i: int, rejection: Outcome) -> DeadLetter:
         """Write a dead letter of an event that the first destination will not have."""
-        return self.record.undeliverable(parcel, i, rejection)
+        return self.record.undeliverable(batch, i, rejection)
 
     def failed(self, decided: Decided) -> None:
         """Keep what a transformer refuses now."""
@@ -124,11 +126,11 @@ class DebtBook:
         reason = "the journal no longer holds this event; the fallback has it"
         self.letters += [self.record.letter(sequence, LOST, reason) for sequence in sequences]
 
-    def trouble(self, key: object, trouble: Outcome | None) -> None:  # noqa: ARG002 - one thing at a time
+    def problem(self, key: object, problem: Outcome | None) -> None:  # noqa: ARG002 - one thing at a time
         """Keep what hinders the first destination: only the fallback has these events."""
-        self.record.aside(trouble)
+        self.record.aside(problem)
 
-    def aside(self, trouble: Outcome | None) -> None:
+    def aside(self, problem: Outcome | None) -> None:
         """Do nothing: what is owed does not go to the fallback."""
 
 

@@ -1,4 +1,4 @@
-"""Delivers dead letters anew, for one pipeline, beside its other work and one request at a time."""
+"""Delivers dead letters again, for one pipeline, beside its other work and one request at a time."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from typing import Final
 
 import msgspec
 
-from auditflow.ledger import Account, Handed, Ledger, Letter, Replayed
+from auditflow.ledger import Account, DeadLetter, Handed, Ledger, Replayed
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide, Decided
-from auditflow.pipelines.deliver.batch import Packer, Parcel
-from auditflow.pipelines.deliver.dispatcher import Brought, Courier, Outlet
+from auditflow.pipelines.deliver.batch import Batch, Batcher
+from auditflow.pipelines.deliver.dispatcher import Delivered, DeliveryTarget, Dispatcher
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.deliver.rate_limiter import PORTION_SECONDS
 from auditflow.pipelines.record.outcomes import Record
 from auditflow.pipelines.record.recorder import Recorder
-from auditflow.pipelines.redeliver.redelivery import Errand
+from auditflow.pipelines.redeliver.redelivery import Redelivery
 from auditflow.plugin_call import in_own_thread
 from auditflow.sinks._base import Outcome
 
 READ_LETTERS: Final = 1_000
 
 
-class Replays(Errand):
+class DeadLetterReplay(Redelivery):
     """Letters on their way to one pipeline's destination. Whoever replays has chosen: conditions do not count."""
 
     def __init__(
-        self, ledger: Ledger, decide: Decide, outlet: Outlet, record: Record, recorder: Recorder
+        self, ledger: Ledger, decide: Decide, target: DeliveryTarget, record: Record, recorder: Recorder
     ) -> None:
-        super().__init__(replace(outlet, fallback=None), record)
+        super().__init__(replace(target, fallback=None), record)
         self._ledger = ledger
         self._decide = replace(decide, takes=None)
-        self._book = LetterBook(record, recorder)
-        self._courier = Courier(self._outlet, self._book)
+        self._log = DeadLetterOutcomes(record, recorder)
+        self._dispatcher = Dispatcher(self._target, self._log)
         self._recorder = recorder
 
     @staticmethod
     def due(account: Account) -> bool:
-        """Tell whether letters are to be delivered anew."""
+        """Tell whether dead letters are to be delivered again."""
         return account.to_replay
 
     async def _all(self) -> None:
@@ -52,29 +52,29 @@ class Replays(Errand):
             after = letters[-1].id
             for rate, group in groupby(letters, attrgetter("rate")):
                 await self._deliver(list(group), rate)
-        await self._record.written(self._outlet.gate)  # they would be found again
+        await self._record.written(self._target.gate)  # they would be found again
 
-    async def _deliver(self, letters: list[Letter], rate: float) -> None:
-        for some in _portions(letters, max(1, int(rate * PORTION_SECONDS)) if rate else len(letters)):
+    async def _deliver(self, letters: list[DeadLetter], rate: float) -> None:
+        for some in _slices(letters, max(1, int(rate * PORTION_SECONDS)) if rate else len(letters)):
             await self._writable()
             await self._send(some)
-            await self._outlet.gate.wait(len(some) / rate if rate else 0.0)
+            await self._target.gate.wait(len(some) / rate if rate else 0.0)
 
-    async def _send(self, letters: Sequence[Letter]) -> None:
+    async def _send(self, letters: Sequence[DeadLetter]) -> None:
         ids, events = [letter.id for letter in letters], [letter.event for letter in letters]
         decided = await in_own_thread(self._decide, ids, events)
-        self._book.ended_here(decided)
-        self._courier.fanout.expect(decided.sequences)
-        packer = Packer(self._outlet.limits)
-        full = packer.add(decided, letters[0].replayed_at)
-        for parcel in [*full, packer.take()]:
-            await self._courier.deliver(parcel)
-        if self._outlet.gate.stopped:
+        self._log.ended_here(decided)
+        self._dispatcher.fanout.expect(decided.sequences)
+        batcher = Batcher(self._target.limits)
+        full = batcher.add(decided, letters[0].replayed_at)
+        for batch in [*full, batcher.take()]:
+            await self._dispatcher.deliver(batch)
+        if self._target.gate.stopped:
             raise Stopped
 
 
-class LetterBook:
-    """Where the courier of replayed letters writes: an event's number is its letter's id."""
+class DeadLetterOutcomes:
+    """Where the dispatcher of replayed dead letters writes: an event's number is its dead letter's id."""
 
     def __init__(self, record: Record, recorder: Recorder) -> None:
         self._record = record
@@ -86,27 +86,27 @@ class LetterBook:
 
     def settled(
         self,
-        delivered: Sequence[Brought],
-        letters: list[Letter],
+        delivered: Sequence[Delivered],
+        letters: list[DeadLetter],
         *,
         attempts: int,
         calls: int,
         duplicates: int,
     ) -> None:
-        """Settle what `calls` more calls of a sink have brought to an end, at its `attempts`-th attempt."""
+        """Settle what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
         self._record.settled([], [], attempts=attempts, calls=calls, duplicates=duplicates)
         handed = [
-            Handed(brought.sequences, msgspec.json.encode(brought.place).decode(), self.now(), attempts)
-            for brought in delivered
+            Handed(delivered.sequences, msgspec.json.encode(delivered.place).decode(), self.now(), attempts)
+            for delivered in delivered
         ]
         self._recorder.replayed(Replayed(delivered=handed, failed=letters))
 
-    def undeliverable(self, parcel: Parcel, i: int, rejection: Outcome) -> Letter:
-        """Write why a letter has failed again."""
-        return replace(self._record.undeliverable(parcel, i, rejection), id=parcel.sequences[i])
+    def undeliverable(self, batch: Batch, i: int, rejection: Outcome) -> DeadLetter:
+        """Write why a dead letter has failed again."""
+        return replace(self._record.undeliverable(batch, i, rejection), id=batch.sequences[i])
 
     def ended_here(self, decided: Decided) -> None:
-        """Settle the letters that end before the sink."""
+        """Settle the dead letters that end before the sink."""
         failed = [
             replace(self._record.letter(number, TRANSFORM_FAILED, reason, event), id=number)
             for number, event, reason in decided.failed
@@ -114,14 +114,14 @@ class LetterBook:
         if decided.filtered or failed:
             self._recorder.replayed(Replayed(filtered=decided.filtered, failed=failed))
 
-    def trouble(self, key: object, trouble: Outcome | None) -> None:
-        """Keep what hinders one parcel now, or that nothing does, for status."""
-        self._record.trouble(key, trouble)
+    def problem(self, key: object, problem: Outcome | None) -> None:
+        """Keep what hinders one batch now, or that nothing does, for status."""
+        self._record.problem(key, problem)
 
-    def aside(self, trouble: Outcome | None) -> None:
-        """Do nothing: letters do not go to the fallback."""
+    def aside(self, problem: Outcome | None) -> None:
+        """Do nothing: dead letters do not go to the fallback."""
 
 
-def _portions(letters: list[Letter], size: int) -> Iterator[list[Letter]]:
+def _slices(letters: list[DeadLetter], size: int) -> Iterator[list[DeadLetter]]:
     for start in range(0, len(letters), size):
         yield letters[start : start + size]

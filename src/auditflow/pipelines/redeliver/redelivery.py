@@ -10,7 +10,7 @@ from contextlib import suppress
 from auditflow.errors import AuditFlowError, JournalDamaged
 from auditflow.ledger import Account
 from auditflow.pipelines.deliver.destination import pause
-from auditflow.pipelines.deliver.dispatcher import Outlet
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.read.tail import POLL_SECONDS
 from auditflow.pipelines.record.outcomes import Record
@@ -18,11 +18,11 @@ from auditflow.pipelines.record.outcomes import Record
 _log = logging.getLogger(__name__)
 
 
-class Errand(ABC):
+class Redelivery(ABC):
     """Work that is looked for when somebody wakes it, and done when it is there."""
 
-    def __init__(self, outlet: Outlet, record: Record) -> None:
-        self._outlet = outlet
+    def __init__(self, target: DeliveryTarget, record: Record) -> None:
+        self._target = target
         self._record = record
         self._awake = asyncio.Event()
 
@@ -36,13 +36,13 @@ class Errand(ABC):
         self._awake.set()
 
     async def run(self) -> None:
-        """Do what there is whenever woken, until the outlet is stopped. Raises JournalDamaged."""
+        """Do what there is whenever woken, until the target is stopped. Raises JournalDamaged."""
         failures = 0
-        while not self._outlet.gate.stopped:
+        while not self._target.gate.stopped:
             try:
                 await self._awake.wait()
                 self._awake.clear()
-                await self._record.written(self._outlet.gate)  # what is done would be found again
+                await self._record.written(self._target.gate)  # what is done would be found again
                 await self._all()
                 failures = 0
                 continue
@@ -57,7 +57,7 @@ class Errand(ABC):
             self._awake.set()
             failures += 1
             with suppress(Stopped):
-                await self._outlet.gate.wait(pause(failures, 1.0))
+                await self._target.gate.wait(pause(failures, 1.0))
 
     def _names(self) -> tuple[str, str]:
         return type(self).__name__, self._record.pipeline
@@ -69,4 +69,4 @@ class Errand(ABC):
     async def _writable(self) -> None:
         """Wait until outcomes can be recorded: what cannot be must not be delivered. Raises Stopped."""
         while not self._record.writable():
-            await self._outlet.gate.wait(POLL_SECONDS)
+            await self._target.gate.wait(POLL_SECONDS)

@@ -24,7 +24,7 @@ READ_TIMEOUT: Final = 20
 
 
 class AwsSession:
-    """Region, credentials and one client of a destination, made at the first use and anew after `renew`.
+    """Region, credentials and one client of a destination, made at the first use and again after `renew`.
 
     Methods block, may be called from several threads, and raise what botocore raises. `prepare` is given each
     new client, to register its hooks.

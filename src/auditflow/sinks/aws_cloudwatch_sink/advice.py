@@ -50,7 +50,7 @@ def _on_a_new_group(use: Use[CloudWatchProperties]) -> Iterator[Advice]:
     if not ours.retention_in_days and not keeps_a_day:
         yield Advice(
             use.pipeline,
-            "the sink may create its log group without retention-in-days: its events would be kept, and paid for, for ever",
+            "the sink may create its log group without retention-in-days: its events would be kept, and paid for, forever",
             "set retention-in-days: 365, say; or create the group yourself and set create-log-group: false",
         )
     if not ours.kms_key_id:

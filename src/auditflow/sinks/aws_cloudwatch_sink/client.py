@@ -43,7 +43,7 @@ class LogsClient:
         return await self.run(send)
 
     async def run(self, use: Callable[[Any], T]) -> T:
-        """Call a function with the client; credentials are read again after a fault that this may mend."""
+        """Call a function with the client; credentials are read again after a fault that this may fix."""
         return await self.in_thread(self._use, use)
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any) -> T:

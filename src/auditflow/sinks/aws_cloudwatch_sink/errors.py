@@ -38,7 +38,7 @@ class Rule(NamedTuple):
     hint: str = ""
     ambiguous: bool = False
     credentials: bool = False
-    """New credentials may mend it."""
+    """New credentials may fix it."""
 
 
 _AGAIN = Rule(Verdict.RETRY)
@@ -81,19 +81,19 @@ _EXPIRED = Rule(
 )
 _UNKNOWN_KEY = Rule(
     Verdict.BLOCKED,
-    "AWS does not know the access key: mend access-key-id, secret-access-key and session-token, and see that the key is "
+    "AWS does not know the access key: fix access-key-id, secret-access-key and session-token, and see that the key is "
     "active and region {region} is enabled in its account. {action} on {resource} is what it is for.",
     credentials=True,
 )
 _SIGNATURE = Rule(
-    Verdict.BLOCKED, "The secret does not belong to the access key: mend secret-access-key.", credentials=True
+    Verdict.BLOCKED, "The secret does not belong to the access key: fix secret-access-key.", credentials=True
 )
 _CLOCK = Rule(
     Verdict.BLOCKED, "This machine's clock is wrong by minutes: set it (`timedatectl set-ntp true`)."
 )
 _KMS = Rule(
     Verdict.BLOCKED,
-    "The KMS key of log group {log_group} cannot be used: mend kms-key-id, enable the key, and let its policy allow "
+    "The KMS key of log group {log_group} cannot be used: fix kms-key-id, enable the key, and let its policy allow "
     "logs.{region}.amazonaws.com kms:Encrypt*, kms:Decrypt*, kms:ReEncrypt*, kms:GenerateDataKey* and kms:Describe*; or take "
     "it off the group: aws logs disassociate-kms-key --log-group-name {log_group} --region {region}",
 )
@@ -105,20 +105,20 @@ _NO_CREDENTIALS = Rule(
 )
 _CONFIGURATION = Rule(
     Verdict.BLOCKED,
-    "Mend the shared AWS configuration (~/.aws/config, ~/.aws/credentials, AWS_… variables) or the property it names; "
+    "Fix the shared AWS configuration (~/.aws/config, ~/.aws/credentials, AWS_… variables) or the property it names; "
     "`aws configure list-profiles` lists the profiles.",
     credentials=True,
 )
 _HOST = Rule(
-    Verdict.BLOCKED, "Mend region ({region}) or endpoint-url, or the name server that this machine asks."
+    Verdict.BLOCKED, "Fix region ({region}) or endpoint-url, or the name server that this machine asks."
 )
 _TLS = Rule(Verdict.BLOCKED, "Name a readable file of trusted authorities in ca-bundle or AWS_CA_BUNDLE.")
 _SETTINGS = Rule(
     Verdict.BLOCKED,
-    "CloudWatch Logs does not create log group {log_group} with these settings: mend kms-key-id, tags, log-group-class or "
+    "CloudWatch Logs does not create log group {log_group} with these settings: fix kms-key-id, tags, log-group-class or "
     "retention-in-days.",
 )
-_NAME = Rule(Verdict.BLOCKED, "Mend log-group ({log_group}) or log-stream ({log_stream}).")
+_NAME = Rule(Verdict.BLOCKED, "Fix log-group ({log_group}) or log-stream ({log_stream}).")
 
 RULES: Final[Mapping[str, Rule]] = {
     # the service's codes, without the ending "Exception"

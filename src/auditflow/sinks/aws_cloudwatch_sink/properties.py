@@ -44,8 +44,8 @@ def _retention(days: int) -> int:
     if days not in RETENTION_DAYS:
         at = bisect(RETENTION_DAYS, days)
         near = " or ".join(str(day) for day in RETENTION_DAYS[max(0, at - 1) : at + 1])
-        message = f"CloudWatch Logs keeps events for {', '.join(map(str, RETENTION_DAYS))} days, or for ever"
-        raise misfit(message, f"did you mean {near}?" if days > 0 else "leave it out to keep them for ever")
+        message = f"CloudWatch Logs keeps events for {', '.join(map(str, RETENTION_DAYS))} days, or forever"
+        raise misfit(message, f"did you mean {near}?" if days > 0 else "leave it out to keep them forever")
     return days
 
 
@@ -92,7 +92,7 @@ class CloudWatchProperties(AwsProperties):
     create_log_stream: bool = True
     """Create the log stream when a put does not find it."""
     retention_in_days: Annotated[Retention | None, blank_is_absent] = None
-    """Days that a log group created by the sink keeps events; set before the first event. Default: for ever."""
+    """Days that a log group created by the sink keeps events; set before the first event. Default: forever."""
     kms_key_id: Annotated[KmsKey | None, blank_is_absent] = None
     """ARN of the KMS key that a log group created by the sink is encrypted with, from its first event on."""
     tags: Annotated[dict[str, str], AfterValidator(_tags)] = Field(default_factory=dict)

@@ -15,7 +15,7 @@ from auditflow.sinks.aws_cloudwatch_sink.shaping import OUT_OF_WINDOW, Stream
 from auditflow.sinks.aws_cloudwatch_sink.streams import LogStreams
 
 ATTEMPTS: Final = 3
-"""How often one request is put at once, after a mend (a made stream, a stale token), before it waits its turn."""
+"""How often one request is put at once, after a fix (a made stream, a stale token), before it waits its turn."""
 
 
 class Putter:
@@ -75,9 +75,9 @@ class Putter:
                 if outcome.verdict is Verdict.DELIVERED:
                     return {}
                 if outcome.code == MISSING:
-                    trouble = await log_stream.make_missing(error, made)
-                    if trouble:
-                        return trouble
+                    problem = await log_stream.make_missing(error, made)
+                    if problem:
+                        return problem
                 elif outcome.code != STALE_SEQUENCE:
                     return outcome
         return Outcome(Verdict.RETRY, outcome.code, outcome.reason, outcome.hint)

@@ -61,7 +61,7 @@ class CloudWatchSink(Sink[CloudWatchProperties]):
     async def open(self) -> None:
         """Load boto3 (MissingExtra without it) and connect; what is wrong with that, `deliver` says."""
         await self._client.in_thread(require_boto3, "aws_cloudwatch_sink")
-        with suppress(Exception):  # a wrong profile or a missing key may be mended while the sink is open
+        with suppress(Exception):  # a wrong profile or a missing key may be fixed while the sink is open
             await self._client.in_thread(self._client.session.client)
 
     async def probe(self) -> None:
@@ -79,7 +79,7 @@ class CloudWatchSink(Sink[CloudWatchProperties]):
         self._client.close()
 
     async def deliver(self, events: Sequence[bytes]) -> list[Outcome]:
-        """Put the events; one request's trouble is not another's, unless their order counts."""
+        """Put the events; one request's problem is not another's, unless their order counts."""
         shaped = self._shaper.shape(events, times_of.now())
         ends = [_NOT_PUT] * len(shaped.messages)
         streams = iter(shaped.streams)

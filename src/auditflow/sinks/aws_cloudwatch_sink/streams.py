@@ -128,9 +128,9 @@ class LogStream(_Making):
         group_missing = "log group" in str(missing)
         # a group that is being made may be there already, and not have its settings yet
         if group_missing or self._group.incomplete or self._group.under_way:
-            trouble = await self._make_group(of_group)
-            if trouble or not ours.create_log_stream:
-                return trouble
+            problem = await self._make_group(of_group)
+            if problem or not ours.create_log_stream:
+                return problem
         elif not ours.create_log_stream:
             return absent(self._place, ours, stream_only=True)
         return await self.make(of_stream)
@@ -194,7 +194,7 @@ def _create(call: Callable[..., Any], **settings: object) -> bool:
 
 
 def absent(place: Place, properties: CloudWatchProperties, *, stream_only: bool) -> Outcome:
-    """Say both mends: let the sink make it, or the commands that do."""
+    """Say both fixes: let the sink make it, or the commands that do."""
     group, region, stream = shlex.quote(place.log_group), place.region, shlex.quote(place.log_stream)
     make_group = f"aws logs create-log-group --log-group-name {group} --region {region}"
     make_stream = (

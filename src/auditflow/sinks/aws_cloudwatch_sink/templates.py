@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, NoReturn
 
 import msgspec
 
-from auditflow.event.fields import REFUSED, View
+from auditflow.event.fields import REFUSED, FieldAccess
 from auditflow.settings import misfit
 
 LONGEST: Final = 512
@@ -136,7 +136,7 @@ class Places:
     def __init__(self, group: Template, stream: Template) -> None:
         self._group, self._stream = group, stream
         fields = (*group.fields, *stream.fields)
-        view = View([field.path for field in fields], leaf=str)
+        view = FieldAccess([field.path for field in fields], leaf=str)
         self._decode = view.decode
         self._read = [(view.reader(field.path), field.default) for field in fields]
         self._named = lru_cache(KEPT)(self._of_values)

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from auditflow.errors import JournalFull, JournalUnavailable
 from auditflow.event.model import PLATFORM_TENANT
-from auditflow.journal import Appended, Batch, Journal
+from auditflow.journal import AppendBatch, Appended, Journal
 
 DAY: Final = 86_400.0
 PLENTY: Final = 2**30
@@ -67,11 +67,11 @@ def batch(
     text: str = "",
     stamp: str = "12:00:00",
     supplied: bool = True,
-) -> Batch:
+) -> AppendBatch:
     """Make a batch of events of one tenant."""
     ids = list(ids)
     events = [event(one, tenant, text=text, stamp=stamp) for one in ids]
-    return Batch(events, ids, [tenant] * len(ids), list(range(len(ids))) if supplied else [])
+    return AppendBatch(events, ids, [tenant] * len(ids), list(range(len(ids))) if supplied else [])
 
 
 def events_of(journal: Journal, start: int = 1) -> list[bytes]:
@@ -122,7 +122,7 @@ class JournalContract:
     async def test_an_empty_batch_changes_nothing(self) -> None:
         """Nothing to store is no block."""
         journal = self.make()
-        assert await journal.append(Batch([], [], [])) == Appended()
+        assert await journal.append(AppendBatch([], [], [])) == Appended()
         assert (journal.head(), journal.read(1, PLENTY)) == (1, [])
         journal.close()
 
@@ -131,7 +131,9 @@ class JournalContract:
         clock = Clock()
         journal = self.make(clock=clock)
         one, two = batch(new_ids(2), "acme"), batch(new_ids(3))
-        await journal.append(Batch(one.events + two.events, one.ids + two.ids, one.tenants + two.tenants))
+        await journal.append(
+            AppendBatch(one.events + two.events, one.ids + two.ids, one.tenants + two.tenants)
+        )
         (block,) = journal.read(1, PLENTY)
         assert (block.first, block.count, block.end, block.damage) == (1, 5, 6, "")
         assert block.appended_at == clock.milliseconds
@@ -220,7 +222,9 @@ class JournalContract:
         journal = self.make()
         ids = new_ids(2)
         one, two = batch(ids, "acme"), batch(ids, "globex")
-        both = Batch(one.events + two.events, one.ids + two.ids, one.tenants + two.tenants, [0, 1, 2, 3])
+        both = AppendBatch(
+            one.events + two.events, one.ids + two.ids, one.tenants + two.tenants, [0, 1, 2, 3]
+        )
         assert await journal.append(both) == Appended()
         assert await journal.append(both) == Appended(duplicates={0: 1, 1: 2, 2: 3, 3: 4})
         journal.close()
@@ -231,7 +235,7 @@ class JournalContract:
         one, two = new_ids(2)
         events = [event(one), event(two), event(one, stamp="13:00:00"), event(two, text="other")]
         answer = await journal.append(
-            Batch(events, [one, two, one, two], [PLATFORM_TENANT] * 4, [0, 1, 2, 3])
+            AppendBatch(events, [one, two, one, two], [PLATFORM_TENANT] * 4, [0, 1, 2, 3])
         )
         assert answer == Appended(duplicates={2: 1}, conflicts=[3])
         assert events_of(journal) == events[:2]
@@ -347,7 +351,7 @@ class JournalContract:
         journal = self.make()
         for tenants in (["a", "a"], ["b", "a", "b"], ["a"], ["b"]):
             ids = new_ids(len(tenants))
-            await journal.append(Batch([event(each) for each in ids], ids, tenants))
+            await journal.append(AppendBatch([event(each) for each in ids], ids, tenants))
         found = journal.read(2, PLENTY, "b")
         assert [(block.first, block.count, len(block.events)) for block in found] == [
             (1, 2, 0),
@@ -363,7 +367,7 @@ class JournalContract:
         journal = self.make()
         for tenants in (["a", "a"], ["b", "a"], ["c"]):
             ids = new_ids(len(tenants))
-            await journal.append(Batch([event(each) for each in ids], ids, tenants))
+            await journal.append(AppendBatch([event(each) for each in ids], ids, tenants))
         headers = [(block.first, dict(block.tenants), len(block.events)) for block in journal.headers(2, 2)]
         assert headers == [(1, {"a": 2}, 0), (3, {"b": 1, "a": 1}, 0)]
         assert [block.first for block in journal.headers(3, 9)] == [3, 5]
@@ -371,12 +375,12 @@ class JournalContract:
         journal.close()
 
     async def test_a_closed_journal_refuses(self) -> None:
-        """Nobody waits for ever."""
+        """Nobody waits forever."""
         journal = self.make()
         journal.close()
         assert isinstance(await _failure(journal, batch(new_ids(1))), JournalUnavailable)
 
-    async def _fill(self, journal: Journal) -> tuple[int, Batch]:
+    async def _fill(self, journal: Journal) -> tuple[int, AppendBatch]:
         while True:
             offered = _bulk()
             head = journal.head()
@@ -387,14 +391,14 @@ class JournalContract:
                 return head, offered
 
 
-def _bulk() -> Batch:
+def _bulk() -> AppendBatch:
     """Make 20 KiB of events that do not compress."""
     ids = new_ids(20)
     events = [event(one, text="".join(new_ids(24))) for one in ids]
-    return Batch(events, ids, [PLATFORM_TENANT] * 20, list(range(20)))
+    return AppendBatch(events, ids, [PLATFORM_TENANT] * 20, list(range(20)))
 
 
-async def _failure(journal: Journal, offered: Batch) -> Exception | None:
+async def _failure(journal: Journal, offered: AppendBatch) -> Exception | None:
     try:
         await journal.append(offered)
     except (JournalFull, JournalUnavailable) as error:

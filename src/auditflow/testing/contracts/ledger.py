@@ -11,10 +11,7 @@ import json
 from auditflow.ledger import (
     LOST,
     Account,
-    Handed,
-    Ledger,
-    Letter,
-    LetterGroup,
+    DeadLetter,
     Progress,
     Replay,
     Replayed,
@@ -22,15 +19,11 @@ from auditflow.ledger import (
     Update,
 )
 from auditflow.ledger.receipts import receipt
+from auditflow.testing.contracts.ledger_of_dead_letters import LedgerOfDeadLetters, handed
 from auditflow.testing.contracts.ledger_of_tenants import LedgerOfTenants
 
 
-def handed(*ids: int) -> Handed:
-    """Letters that have been delivered at second 60."""
-    return Handed(list(ids), '{"place":"there"}', at=60, attempts=2)
-
-
-class LedgerContract(LedgerOfTenants):
+class LedgerContract(LedgerOfDeadLetters, LedgerOfTenants):
     """What every ledger does."""
 
     def test_the_first_pipelines_begin_at_the_oldest_event(self) -> None:
@@ -60,10 +53,10 @@ class LedgerContract(LedgerOfTenants):
         progress = Progress(1)
         progress.finish(1, 6)
         progress.finish(100, 3)
-        letter = Letter(
+        letter = DeadLetter(
             "a", 6, "InvalidParameter", "too old", b'{"x":1}', attempts=3, first_failed=5, last_failed=9
         )
-        lost = Letter("a", 100, "LOST_IN_JOURNAL", "damaged", count=3)
+        lost = DeadLetter("a", 100, "LOST_IN_JOURNAL", "damaged", count=3)
         ledger.commit(
             [Update("a", progress, delivered=4, filtered=1, attempts=2, duplicates=1, letters=[letter, lost])]
         )
@@ -82,7 +75,7 @@ class LedgerContract(LedgerOfTenants):
             attempts=2,
             duplicates=1,
         )
-        (first, second) = ledger.letters()
+        (first, second) = ledger.dead_letters()
         assert (first.sequence, first.code, first.event, first.attempts, first.last_failed) == (
             6,
             "InvalidParameter",
@@ -111,7 +104,7 @@ class LedgerContract(LedgerOfTenants):
         ledger = self.make()
         ledger.register(["a"], head=1, oldest=1)
         before = ledger.accounts()
-        letter = Letter("a", 1, "CODE", "reason", b"{}")
+        letter = DeadLetter("a", 1, "CODE", "reason", b"{}")
         failed = False
         try:
             ledger.commit(
@@ -120,7 +113,7 @@ class LedgerContract(LedgerOfTenants):
         except KeyError:
             failed = True
         assert failed
-        assert (ledger.accounts(), ledger.letters()) == (before, [])
+        assert (ledger.accounts(), ledger.dead_letters()) == (before, [])
         ledger.close()
 
     def test_an_inactive_pipeline_goes_on_where_it_stopped(self) -> None:
@@ -182,16 +175,16 @@ class LedgerContract(LedgerOfTenants):
         for number in range(1, 8):
             name = "a" if number % 2 else "b"
             ledger.commit(
-                [Update(name, Progress(1), letters=[Letter(name, number, "CODE", "reason", b"{}")])]
+                [Update(name, Progress(1), letters=[DeadLetter(name, number, "CODE", "reason", b"{}")])]
             )
-        letters = ledger.letters()
+        letters = ledger.dead_letters()
         assert [letter.sequence for letter in letters] == [1, 2, 3, 4, 5, 6, 7]
-        assert [letter.sequence for letter in ledger.letters(after=letters[2].id, limit=2)] == [4, 5]
-        assert [letter.sequence for letter in ledger.letters(Selection("b"))] == [2, 4, 6]
+        assert [letter.sequence for letter in ledger.dead_letters(after=letters[2].id, limit=2)] == [4, 5]
+        assert [letter.sequence for letter in ledger.dead_letters(Selection("b"))] == [2, 4, 6]
         assert [
-            letter.sequence for letter in ledger.letters(Selection("a"), after=letters[0].id, limit=2)
+            letter.sequence for letter in ledger.dead_letters(Selection("a"), after=letters[0].id, limit=2)
         ] == [3, 5]
-        assert ledger.letters(Selection("nobody")) == []
+        assert ledger.dead_letters(Selection("nobody")) == []
         ledger.close()
 
     def test_a_wide_progress_is_kept_whole(self) -> None:
@@ -203,118 +196,6 @@ class LedgerContract(LedgerOfTenants):
             progress.finish(first, 3)
         ledger.commit([Update("a", progress)])
         assert ledger.accounts()[0].progress == progress
-        ledger.close()
-
-    def test_letters_are_chosen_by_what_they_say(self) -> None:
-        """Every criterion alone, and two together."""
-        ledger = self.with_letters()
-        chosen = {
-            "all": Selection(),
-            "of b": Selection(pipeline="b"),
-            "of acme": Selection(tenant="acme"),
-            "bad": Selection(code="Bad"),
-            "late": Selection(since=30),
-            "early": Selection(until=30),
-            "between": Selection(since=20, until=40),
-            "two": Selection(ids=[1, 4, 99]),
-            "bad ones of a": Selection(pipeline="a", code="Bad"),
-            "of nobody": Selection(tenant="nobody"),
-        }
-        found = {name: [letter.id for letter in ledger.letters(one)] for name, one in chosen.items()}
-        assert found == {
-            "all": [1, 2, 3, 4], "of b": [4], "of acme": [1, 4], "bad": [1, 2, 4], "late": [3, 4], "early": [1, 2],
-            "between": [2, 3], "two": [1, 4], "bad ones of a": [1, 2], "of nobody": [],
-        }  # fmt: skip
-        ledger.close()
-
-    def test_letters_are_counted_by_cause(self) -> None:
-        """Letters and the events they hold: a run of lost events is one letter."""
-        ledger = self.with_letters()
-        assert ledger.letter_groups() == [
-            LetterGroup("a", "Bad", letters=2, events=2, first_failed=1, last_failed=20),
-            LetterGroup("a", LOST, letters=1, events=5, first_failed=3, last_failed=30),
-            LetterGroup("b", "Bad", letters=1, events=1, first_failed=4, last_failed=40),
-        ]
-        assert [group.pipeline for group in ledger.letter_groups(Selection(tenant="acme"))] == ["a", "b"]
-        ledger.close()
-
-    def test_dead_events_are_counted_once_however_many_pipelines_they_are_dead_in(self) -> None:
-        """Those being delivered anew everywhere are not dead."""
-        ledger = self.with_letters()
-        assert [ledger.dead_events(Selection(tenant=name)) for name in ("acme", "nobody", None)] == [1, 0, 7]
-        ledger.replay(Selection("a"), Replay(), at=50)
-        assert ledger.dead_events(Selection(tenant="acme")) == 1
-        ledger.replay(Selection("b"), Replay(), at=50)
-        assert [ledger.dead_events(Selection(tenant=name)) for name in ("acme", None)] == [0, 5]
-        ledger.close()
-
-    def test_replayed_letters_count_as_pending_until_they_are_delivered(self) -> None:
-        """The account adds up at every step."""
-        ledger = self.with_letters()
-        assert ledger.replay(Selection("a"), Replay(rate=7.0), at=50) == 2  # the lost ones have no event
-        assert self.counts(ledger, "a") == (0, 0, 5, 2)
-        letters = ledger.to_replay("a")
-        assert [(one.id, one.target, one.rate, one.replayed_at) for one in letters] == [
-            (1, "a", 7.0, 50),
-            (2, "a", 7.0, 50),
-        ]
-        assert [one.id for one in ledger.to_replay("a", after=1)] == [2]
-        assert ledger.replay(Selection("a"), Replay(), at=51) == 0  # they are under way
-        ledger.commit([], Replayed(delivered=[handed(1)], filtered=[2]))
-        assert self.counts(ledger, "a") == (1, 1, 5, 0)
-        assert [one.id for one in ledger.letters()] == [3, 4]
-        ledger.commit([], Replayed(delivered=[handed(1, 2)]))  # after a crash it may be said twice
-        assert self.counts(ledger, "a") == (1, 1, 5, 0)
-        ledger.close()
-
-    def test_a_letter_that_fails_again_is_dead_again_and_keeps_its_history(self) -> None:
-        """The newest failure in front, those before in order."""
-        ledger = self.with_letters()
-        for number, code in enumerate(("Worse", "Worst"), 1):
-            ledger.replay(Selection(ids=[2]), Replay(), at=100 * number)
-            again = Letter("a", 0, code, "no", id=2, attempts=number, last_failed=100 * number + 1)
-            ledger.commit([], Replayed(failed=[again]))
-        (letter,) = ledger.letters(Selection(ids=[2]))
-        assert (letter.code, letter.attempts, letter.first_failed, letter.last_failed, letter.target) == (
-            "Worst", 2, 2, 201, "",
-        )  # fmt: skip
-        assert [
-            (one["code"], one["lastFailed"], one["replayedAt"]) for one in json.loads(letter.history)
-        ] == [
-            ("Bad", 20, 100),
-            ("Worse", 101, 200),
-        ]
-        assert self.counts(ledger, "a") == (0, 0, 7, 0)
-        ledger.close()
-
-    def test_a_letter_may_be_delivered_by_another_pipeline_and_edited(self) -> None:
-        """It stays in the account of the pipeline that it is a letter of."""
-        ledger = self.with_letters()
-        assert ledger.replay(Selection(ids=[1]), Replay(to="b", event=b'{"mended":1}'), at=50) == 1
-        (letter,) = ledger.to_replay("b")
-        assert (letter.pipeline, letter.event, ledger.to_replay("a")) == ("a", b'{"mended":1}', [])
-        ledger.commit([], Replayed(delivered=[handed(1)]))
-        assert (self.counts(ledger, "a"), self.counts(ledger, "b")) == ((1, 0, 6, 0), (0, 0, 1, 0))
-        ledger.close()
-
-    def test_a_replay_ends_with_the_pipeline_that_was_to_deliver_it(self) -> None:
-        """Its letters are dead again, and those of a pipeline that does not run need another one."""
-        ledger = self.with_letters()
-        ledger.replay(Selection(), Replay(), at=50)
-        ledger.register(["b"], head=9, oldest=1)
-        assert [one.id for one in ledger.letters() if one.target] == [4]
-        assert self.counts(ledger, "a") == (0, 0, 7, 0)
-        assert ledger.replay(Selection("a"), Replay(), at=60) == 0
-        assert ledger.replay(Selection("a"), Replay(to="b"), at=60) == 2
-        ledger.close()
-
-    def test_purged_letters_are_gone_and_stay_counted(self) -> None:
-        """What is being delivered anew is left alone."""
-        ledger = self.with_letters()
-        ledger.replay(Selection(ids=[1]), Replay(), at=50)
-        assert ledger.purge(Selection("a")) == 6
-        assert [one.id for one in ledger.letters()] == [1, 4]
-        assert self.counts(ledger, "a") == (0, 0, 6, 1)
         ledger.close()
 
     def test_a_pause_is_kept(self) -> None:
@@ -332,10 +213,10 @@ class LedgerContract(LedgerOfTenants):
         """Memory stays bounded, and nothing is left out."""
         ledger = self.make()
         ledger.register(["a"], head=1, oldest=1)
-        large = [Letter("a", number, "Bad", "no", b"x" * 3 * 2**20) for number in range(1, 8)]
+        large = [DeadLetter("a", number, "Bad", "no", b"x" * 3 * 2**20) for number in range(1, 8)]
         ledger.commit([Update("a", Progress(8), letters=large)])
         found: list[int] = []
-        while some := ledger.letters(after=found[-1] if found else 0):
+        while some := ledger.dead_letters(after=found[-1] if found else 0):
             assert len(some) < 7
             found += [letter.id for letter in some]
         assert found == [1, 2, 3, 4, 5, 6, 7]
@@ -366,10 +247,10 @@ class LedgerContract(LedgerOfTenants):
     def test_letters_leave_receipts_when_they_are_delivered_or_purged(self) -> None:
         """So that it can be told later what became of the event."""
         ledger = self.with_letters()
-        letter = ledger.letter_of("a", 2)
+        letter = ledger.dead_letter_of("a", 2)
         assert letter is not None
         assert letter.id == 2
-        assert (ledger.letter_of("a", 9), ledger.letter_of("b", 2)) == (None, None)
+        assert (ledger.dead_letter_of("a", 9), ledger.dead_letter_of("b", 2)) == (None, None)
         ledger.replay(Selection(ids=[2]), Replay(), at=50)
         ledger.commit([], Replayed(delivered=[handed(2)]))
         ledger.purge(Selection(code=LOST))
@@ -378,15 +259,15 @@ class LedgerContract(LedgerOfTenants):
         assert purged is not None
         assert (delivered.place, delivered.at, delivered.attempts) == ('{"place":"there"}', 60, 2)
         assert json.loads(purged.place) == {"purged": True}
-        assert ledger.letter_of("a", 5) is None
+        assert ledger.dead_letter_of("a", 5) is None
         ledger.close()
 
     def test_letters_are_counted_and_dated_by_pipeline(self) -> None:
         """So that their limits can be kept."""
         ledger = self.with_letters()
-        assert ledger.letter_extents() == {"a": (3, 10), "b": (1, 40)}
+        assert ledger.dead_letter_extents() == {"a": (3, 10), "b": (1, 40)}
         ledger.purge(Selection(until=20))
-        assert ledger.letter_extents() == {"a": (2, 20), "b": (1, 40)}
+        assert ledger.dead_letter_extents() == {"a": (2, 20), "b": (1, 40)}
         ledger.close()
 
     def test_a_commit_that_seemed_to_fail_is_not_made_twice(self) -> None:
@@ -399,31 +280,38 @@ class LedgerContract(LedgerOfTenants):
         ledger.close()
 
     def test_what_is_delivered_again_is_accounted_for_once_more_until_it_has_ended(self) -> None:
-        """A lane has a progress of its own and goes when that has come to its end."""
+        """A replay range has a progress of its own and goes when that has come to its end."""
         ledger = self.make()
         ledger.register(["a", "b"], head=1, oldest=1)
         ledger.commit([Update("a", Progress(51), delivered=50), Update("b", Progress(51), filtered=50)])
         for asked in ("x", "x", "y"):
             ledger.deliver_again("a", 11, 21, asked)
         account = self.balanced(ledger, "a", 51)
-        assert ([lane.pending for lane in account.lanes], account.accepted(51)) == ([10, 10], 70)
+        assert ([replay_range.pending for replay_range in account.replay_ranges], account.accepted(51)) == (
+            [10, 10],
+            70,
+        )
         assert ledger.finished() == 11
-        lane = account.lanes[0].id
-        ledger.commit([Update("a", Progress(13, 0b100), delivered=2, filtered=1, lane=lane)])
+        replay_range = account.replay_ranges[0].id
+        ledger.commit([Update("a", Progress(13, 0b100), delivered=2, filtered=1, replay_range=replay_range)])
         account = self.balanced(ledger, "a", 51)
-        assert (account.lanes[0].progress, account.progress) == (Progress(13, 0b100), Progress(51))
-        assert (account.lanes[0].open(14), account.lanes[0].open(15), account.oldest_open()) == (
+        assert (account.replay_ranges[0].progress, account.progress) == (Progress(13, 0b100), Progress(51))
+        assert (
+            account.replay_ranges[0].open(14),
+            account.replay_ranges[0].open(15),
+            account.oldest_open(),
+        ) == (
             True,
             False,
             11,
         )
-        ledger.commit([Update("a", Progress(21), delivered=7, lane=lane)])
+        ledger.commit([Update("a", Progress(21), delivered=7, replay_range=replay_range)])
         account = self.balanced(ledger, "a", 51)
-        assert ([one.id for one in account.lanes], account.delivered) == ([lane + 1], 59)
+        assert ([one.id for one in account.replay_ranges], account.delivered) == ([replay_range + 1], 59)
         ledger.register(["b"], head=51, oldest=1)
-        ledger.commit([Update("a", Progress(12), delivered=1, lane=lane + 1)])
+        ledger.commit([Update("a", Progress(12), delivered=1, replay_range=replay_range + 1)])
         account = self.balanced(ledger, "a", 51)
-        assert (account.lanes, account.again, ledger.finished()) == ([], 11, 51)
+        assert (account.replay_ranges, account.again, ledger.finished()) == ([], 11, 51)
         ledger.close()
 
     def test_what_the_fallback_has_is_owed_until_it_is_paid(self) -> None:
@@ -443,7 +331,7 @@ class LedgerContract(LedgerOfTenants):
         assert (len(ledger.owed("a")), ledger.receipt_of("a", 5)) == (2, None)
         assert (self.balanced(ledger, "a", 6).owed, ledger.finished()) == (4, 1)
         paid = receipt("a", [1], {"first": True}, at=30, attempts=1)
-        letter = Letter("a", 3, "Bad", "no", b"{}", first_failed=30, last_failed=30)
+        letter = DeadLetter("a", 3, "Bad", "no", b"{}", first_failed=30, last_failed=30)
         refused = Update("a", Progress(6), delivered=-1, letters=[letter], receipts=[paid], paid=[owed[0].id])
         ledger.commit([refused])
         account = self.balanced(ledger, "a", 6)
@@ -460,35 +348,3 @@ class LedgerContract(LedgerOfTenants):
         ledger.replay(Selection(pipeline="a"), Replay(to="b"), at=1)
         assert [account.to_replay for account in ledger.accounts()] == [False, True]
         ledger.close()
-
-    def with_letters(self) -> Ledger:
-        """Make a ledger with pipelines `a` and `b` and four letters."""
-        ledger = self.make()
-        ledger.register(["a", "b"], head=1, oldest=1)
-        ledger.commit(
-            [
-                Update(
-                    "a",
-                    Progress(8),
-                    letters=[
-                        Letter("a", 1, "Bad", "no", b"{}", first_failed=1, last_failed=10, tenant="acme"),
-                        Letter("a", 2, "Bad", "no", b"{}", first_failed=2, last_failed=20, tenant="other"),
-                        Letter("a", 3, LOST, "gone", count=5, first_failed=3, last_failed=30),
-                    ],
-                ),
-                Update(
-                    "b",
-                    Progress(2),
-                    letters=[
-                        Letter("b", 1, "Bad", "no", b"{}", first_failed=4, last_failed=40, tenant="acme")
-                    ],
-                ),
-            ]
-        )
-        return ledger
-
-    @staticmethod
-    def counts(ledger: Ledger, pipeline: str) -> tuple[int, int, int, int]:
-        """Give how many events were delivered, filtered, dead-lettered, and are being replayed."""
-        (account,) = [one for one in ledger.accounts() if one.pipeline == pipeline]
-        return account.delivered, account.filtered, account.dead_lettered, account.replaying

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from auditflow.ledger import LOST, Account, Ledger, Letter, Update
+from auditflow.ledger import LOST, Account, DeadLetter, Ledger, Update
 from auditflow.ledger.tenant_progress import TenantProgress
 
 
@@ -55,21 +55,27 @@ class LedgerOfTenants:
         for asked in ("whole", "lost"):
             ledger.deliver_again("p", 1, 11, asked, others=8)
         account = self.balanced(ledger, "p", 11)
-        assert ([lane.pending for lane in account.lanes], account.accepted(11)) == ([2, 2], 4)
+        assert ([replay_range.pending for replay_range in account.replay_ranges], account.accepted(11)) == (
+            [2, 2],
+            4,
+        )
         whole = TenantProgress(1)
         whole.come_by(11, [3, 4], [3, 4])
         whole.finish(3)
-        ledger.commit([Update("p", whole, delivered=1, lane=account.lanes[0].id)])
-        assert [lane.pending for lane in self.balanced(ledger, "p", 11).lanes] == [1, 2]
+        ledger.commit([Update("p", whole, delivered=1, replay_range=account.replay_ranges[0].id)])
+        assert [replay_range.pending for replay_range in self.balanced(ledger, "p", 11).replay_ranges] == [
+            1,
+            2,
+        ]
         whole.finish(4)
-        ledger.commit([Update("p", whole, delivered=1, lane=account.lanes[0].id)])
+        ledger.commit([Update("p", whole, delivered=1, replay_range=account.replay_ranges[0].id)])
         lost = TenantProgress(1)
         lost.come_by(11, range(1, 11), [])
         lost.finish(1, 10)
-        letter = Letter("p", 1, LOST, "gone", count=10)
-        ledger.commit([Update("p", lost, letters=[letter], lane=account.lanes[1].id)])
+        letter = DeadLetter("p", 1, LOST, "gone", count=10)
+        ledger.commit([Update("p", lost, letters=[letter], replay_range=account.replay_ranges[1].id)])
         account = self.balanced(ledger, "p", 11)
-        assert (account.lanes, account.accepted(11), account.pending(11)) == ([], 12, 0)
+        assert (account.replay_ranges, account.accepted(11), account.pending(11)) == ([], 12, 0)
         ledger.close()
 
     @staticmethod

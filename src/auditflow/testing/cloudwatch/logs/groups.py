@@ -97,7 +97,7 @@ def put_retention_policy(region: Region, given: Given) -> Given:
 
 
 def delete_retention_policy(region: Region, given: Given) -> Given:
-    """Keep events for ever."""
+    """Keep events forever."""
     region.group(given["logGroupName"]).retention = None
     return {}
 
