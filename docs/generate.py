@@ -20,7 +20,7 @@ from auditflow.api.ingest_app import Operating
 from auditflow.api.operate.events import Where
 from auditflow.api.operate.metrics import PipelineCollector
 from auditflow.api.operate.status import Status
-from auditflow.cli import COMMANDS, GROUPS, app
+from auditflow.cli import COMMANDS, GROUPS, app, name_of
 from auditflow.config.model import (
     Config,
     DeadLettersConfig,
@@ -106,8 +106,10 @@ def table(properties: Sequence[PropertyInfo]) -> str:
 def cli() -> str:
     """Describe every command."""
     root: Any = typer.main.get_command(app)
-    commands = {"auditflow": root} | {f"auditflow {name}": root.commands[name] for name in COMMANDS}
-    for group in GROUPS:
+    commands = {"auditflow": root} | {
+        f"auditflow {name}": root.commands[name] for name in map(name_of, COMMANDS)
+    }
+    for group in map(name_of, GROUPS):
         commands |= {
             f"auditflow {group} {name}": each for name, each in root.commands[group].commands.items()
         }

@@ -1,6 +1,7 @@
 """The shape of the source: imports go one way, files and functions stay small."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,3 +110,69 @@ def test_no_function_exceeds_50_lines_without_its_docstring(file: Path) -> None:
         for f in functions
     }
     assert {name: length for name, length in lengths.items() if length > 50} == {}
+
+
+def runtime_imports(tree: ast.AST, modules: set[str]) -> Iterator[str]:
+    """Give the modules of auditflow that are imported when this one is: not for types, not inside functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in modules else str(node.module)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        yield from runtime_imports(node, modules)
+
+
+def circles(imports: dict[str, set[str]]) -> list[str]:
+    """Drop modules that import nothing left, until none can be dropped: the rest stand in circles or above one."""
+    left = dict(imports)
+    while done := {name for name, others in left.items() if not others & left.keys()}:
+        left = {name: others for name, others in left.items() if name not in done}
+    return sorted(left)
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    names = {
+        ".".join(file.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): file
+        for file in SOURCES
+    }
+    imports = {
+        name: {*runtime_imports(ast.parse(file.read_text()), set(names))} - {name}
+        for name, file in names.items()
+    }
+    assert circles(imports) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"a"}, "c": set(), "d": {"c"}}) == ["a", "b"]
+
+
+@pytest.mark.parametrize("folder", sorted({file.parent for file in SOURCES}), ids=name_of)
+def test_a_folder_holds_about_a_dozen_files(folder: Path) -> None:
+    assert len([file for file in folder.glob("*.py") if file.name != "__init__.py"]) <= 14
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=name_of)
+def test_the_first_line_of_a_docstring_says_what_the_room_is_for(file: Path) -> None:
+    first = (ast.get_docstring(ast.parse(file.read_text())) or "").split("\n")[0]
+    assert len(first.split()) >= 2
+    assert first.endswith((".", ":", "?"))
+
+
+TESTED_IN = re.compile(r"^# Tested in (tests/\S+\.py)\.$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", [file for file in SOURCES if not file.stem.startswith("__")], ids=name_of)
+def test_every_module_has_a_test_of_its_name_or_says_where_it_is_tested(file: Path) -> None:
+    mirror = TESTS / file.relative_to(SOURCE).with_name(f"test_{file.name.lstrip('_')}")
+    said = TESTED_IN.search(file.read_text())
+    if mirror.exists():
+        assert not said, f"{mirror} tests it"
+    else:
+        assert said, f"no {mirror}: write it, or say `# Tested in tests/….py.` below the docstring"
+        assert (TESTS.parent / said.group(1)).exists()

@@ -11,19 +11,23 @@ import pytest
 
 import auditflow.cli
 from auditflow import __version__
-from auditflow.cli import COMMANDS, GROUPS
+from auditflow.cli import COMMANDS, GROUPS, name_of, operate
 from auditflow.errors import PluginNotFound
 
-FUNCTIONS = {command: import_module(f"auditflow.cli.{command}").run for command in COMMANDS} | {
-    f"{group} {command.name}": command.callback
+FUNCTIONS = {name_of(command): import_module(f"auditflow.cli.{command}").run for command in COMMANDS} | {
+    f"{name_of(group)} {command.name}": command.callback
     for group in GROUPS
-    for command in import_module(f"auditflow.cli.{group.replace('-', '_')}").group.registered_commands
+    for command in import_module(f"auditflow.cli.{group}").group.registered_commands
 }
 
 
 def test_every_file_of_the_folder_is_a_command_or_a_group() -> None:
-    modules = {module.name for module in pkgutil.iter_modules(auditflow.cli.__path__)} - {"_shared"}
-    assert {module.replace("_", "-") for module in modules} == {*COMMANDS, *GROUPS}
+    modules = {module.name for module in pkgutil.iter_modules(auditflow.cli.__path__)} - {
+        "_shared",
+        "operate",
+    }
+    modules |= {f"operate.{module.name}" for module in pkgutil.iter_modules(operate.__path__)}
+    assert modules == {*COMMANDS, *GROUPS}
 
 
 @pytest.mark.parametrize("command", FUNCTIONS)
@@ -38,7 +42,7 @@ def test_every_option_has_a_flag_an_environment_variable_and_a_help_text(command
 def test_help_lists_every_command(auditflow: Callable[..., Any]) -> None:
     answer = auditflow("--help")
     assert answer.code == 0
-    for command in (*COMMANDS, *GROUPS):
+    for command in map(name_of, (*COMMANDS, *GROUPS)):
         assert f"\n  {command} " in answer.out
 
 

@@ -1,4 +1,5 @@
 """How answers name a pipeline."""
+# Tested in tests/api/test_tenancy.py.
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 FastAPI reads bodies of any size, and Python's JSON takes NaN and unpaired surrogates, which no destination does.
 """
+# Tested in tests/api/operate/test_pipelines.py.
 
 from __future__ import annotations
 

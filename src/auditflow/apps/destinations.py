@@ -1,4 +1,5 @@
 """The destinations of a process: one for all pipelines that share sink and properties."""
+# Tested in tests/apps/test_delivery.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What is done for one pipeline: its new events, and beside them what it delivers again or owes."""
+# Tested in tests/apps/test_delivery.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: one command or group of commands per file, its name is the file's name.
+"""The command line: one command or group of commands per file, its name is the file's name; those for a running server in `operate`.
 
 A command's file imports nothing heavy outside its function, so that ``auditflow --help`` answers at once.
 """
@@ -19,12 +19,12 @@ from auditflow.telemetry import logs
 COMMANDS: Final = (
     "serve",
     "publish",
-    "status",
-    "where",
-    "pause",
-    "resume",
-    "replay",
-    "reload",
+    "operate.status",
+    "operate.where",
+    "operate.pause",
+    "operate.resume",
+    "operate.replay",
+    "operate.reload",
     "check",
     "explain",
     "doctor",
@@ -33,7 +33,7 @@ COMMANDS: Final = (
     "demo",
 )
 """In the order of the help. Each is a module of this package with a function `run`."""
-GROUPS: Final = ("keys", "dead-letters", "aws")
+GROUPS: Final = ("keys", "operate.dead_letters", "aws")
 """Commands with commands of their own. Each is a module of this package with a typer application `group`."""
 
 app = typer.Typer(
@@ -44,10 +44,16 @@ app = typer.Typer(
     rich_markup_mode=None,  # importing rich takes longer than all the rest of the help
 )
 
+
+def name_of(module: str) -> str:
+    """Give the name under which a module's command is called: `operate.dead_letters` is ``dead-letters``."""
+    return module.rpartition(".")[2].replace("_", "-")
+
+
 for _command in COMMANDS:
-    app.command(_command)(import_module(f"{__name__}.{_command}").run)
+    app.command(name_of(_command))(import_module(f"{__name__}.{_command}").run)
 for _group in GROUPS:
-    app.add_typer(import_module(f"{__name__}.{_group.replace('-', '_')}").group, name=_group)
+    app.add_typer(import_module(f"{__name__}.{_group}").group, name=name_of(_group))
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,4 +1,5 @@
 """``auditflow serve``: accept, keep, decide, deliver."""
+# Tested in tests/apps/test_serve.py.
 
 import os
 import sys

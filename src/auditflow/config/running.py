@@ -1,4 +1,5 @@
 """Which pipelines run, under which names, and whose events each of them gets."""
+# Tested in tests/config/test_model.py.
 
 from __future__ import annotations
 

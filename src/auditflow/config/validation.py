@@ -1,4 +1,5 @@
 """What a model says against a document, as problems with line and column that repeat no secret."""
+# Tested in tests/config/test_loader.py.
 
 from __future__ import annotations
 

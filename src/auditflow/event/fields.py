@@ -1,4 +1,5 @@
 """Reads some fields of an event and nothing else of it: a tenth of the time that decoding all of it takes."""
+# Tested in tests/pipelines/decide/test_filter.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What one publish call may hold."""
+# Tested in tests/ingest/test_decode.py.
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 Only what the client wrote where the server must write (`timestamp`, null ids, another tenant) is taken apart.
 """
+# Tested in tests/ingest/test_decode.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Looks at one raw event and says, in words for its publisher, what is wrong with it."""
+# Tested in tests/ingest/test_decode.py.
 
 from __future__ import annotations
 

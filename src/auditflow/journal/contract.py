@@ -1,4 +1,5 @@
 """The journal's contract: batches in, blocks out, and what every engine promises."""
+# Tested in tests/journal/test_memory.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Batches that are committed together, and what of them is new (J3)."""
+# Tested in tests/journal/sqlite/test_writer.py.
 
 from __future__ import annotations
 

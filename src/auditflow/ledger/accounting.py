@@ -1,4 +1,5 @@
 """How registering and outcomes change an account: pure, and the same in every ledger."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

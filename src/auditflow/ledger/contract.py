@@ -1,4 +1,5 @@
 """The ledger's contract: what became of every event, per pipeline, and what every engine promises."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Dead letters: what a pipeline will not deliver, how to choose among them, and what a replay has come to."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

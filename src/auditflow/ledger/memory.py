@@ -1,4 +1,5 @@
 """The ledger in memory: for tests and trials. The same contract, except that nothing survives."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

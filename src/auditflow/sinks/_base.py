@@ -3,6 +3,7 @@
 A sink is one file in this folder: a `Properties` model and a `Sink` subclass of the same module. The file
 name is the sink's name; nothing is registered by hand. Names that begin with an underscore are shared parts.
 """
+# Tested in tests/sinks/test_module.py.
 
 from __future__ import annotations
 

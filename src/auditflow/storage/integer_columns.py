@@ -1,4 +1,5 @@
 """Columns of whole numbers as the ledger keeps them: deflated, little-endian, 64 bits each."""
+# Tested in tests/journal/test_block_format.py.
 
 from __future__ import annotations
 

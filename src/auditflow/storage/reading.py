@@ -1,4 +1,5 @@
 """A read-only connection to an SQLite file that another process writes."""
+# Tested in tests/journal/sqlite/test_recovery.py.
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 The order of steps makes each one repeatable: the saved file is complete and on disk before the damaged one
 is renamed, and a restart in between finishes the renaming.
 """
+# Tested in tests/journal/sqlite/test_recovery.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Opening an SQLite file, and saying in our words what goes wrong with it."""
+# Tested in tests/journal/sqlite/test_disk.py.
 
 from __future__ import annotations
 

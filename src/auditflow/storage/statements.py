@@ -1,4 +1,5 @@
 """SQL statements by name, out of the `.sql` file beside the engine that runs them; `{name}` in one stands for the statement of that name."""
+# Tested in tests/journal/sqlite/test_versions.py.
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 Per-pipeline figures are not counted a second time here: `auditflow.api.operate.metrics` reads them from the ledger.
 """
+# Tested in tests/api/operate/test_metrics.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """An identity provider on this machine: publishes its keys (JWKS) over real HTTP, and signs whatever a test wants."""
+# Tested in tests/ingest/auth/test_tokens.py.
 
 from __future__ import annotations
 

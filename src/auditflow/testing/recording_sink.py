@@ -1,4 +1,5 @@
 """A sink that keeps what it is given and answers as it is told: for tests of pipelines and of plugins."""
+# Tested in tests/pipelines/test_pipeline.py.
 
 from __future__ import annotations
 

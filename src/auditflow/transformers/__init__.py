@@ -1,1 +1,1 @@
-"""PLACEHOLDER."""
+"""Transform: one file per transformer, found by `auditflow.plugins`."""

@@ -1,4 +1,5 @@
 """How a module with `transform(event, properties)` or `transform(input_data)` becomes a transformer."""
+# Tested in tests/pipelines/decide/test_decision.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The identity: events pass through untouched, byte for byte, and are not even decoded."""
+# Tested in tests/pipelines/decide/test_decision.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """`/docs`: what can be called, as a plain page that loads nothing from anywhere."""
+# Tested in tests/api/test_ingest_app.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What FastAPI does not know of our calls, for the OpenAPI documents of both servers: errors, and who may call."""
+# Tested in tests/api/reference/test_publish_operation.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Looks after the folder of the tenants in a role process."""
+# Tested in tests/end_to_end/test_tenants.py.
 
 from __future__ import annotations
 

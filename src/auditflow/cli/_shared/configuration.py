@@ -1,4 +1,5 @@
 """What commands about the configuration have in common: reading it, and its way to CloudWatch Logs."""
+# Tested in tests/cli/test_check.py.
 
 import os
 from collections.abc import Iterable, Iterator

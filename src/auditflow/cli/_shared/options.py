@@ -1,4 +1,5 @@
 """Options that several commands share: flag, environment variable and help text, written once."""
+# Tested in tests/cli/test_cli.py.
 
 from pathlib import Path
 from typing import Annotated

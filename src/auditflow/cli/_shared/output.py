@@ -1,4 +1,5 @@
 """How commands answer: exit codes, tables, JSON, errors."""
+# Tested in tests/cli/test_cli.py.
 
 import json
 import re

@@ -1,4 +1,5 @@
 """Reads the log groups of configured pipelines, with each pipeline's own region, credentials and endpoint."""
+# Tested in tests/cli/aws/test_tail.py.
 
 import re
 import time

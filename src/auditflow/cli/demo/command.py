@@ -1,4 +1,5 @@
 """``auditflow demo``: the main job from end to end, in half a minute, on this machine."""
+# Tested in tests/cli/demo/test_scenario.py.
 
 from typing import Annotated
 

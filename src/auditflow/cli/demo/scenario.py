@@ -20,7 +20,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 
 from auditflow.cli._shared.output import console
-from auditflow.cli.status import fetch, render
+from auditflow.cli.operate.status import fetch, render
 from auditflow.client import Chunk, Publisher, Report
 from auditflow.errors import DemoFailed, MissingExtra
 from auditflow.testing.cloudwatch import StrictCloudWatch

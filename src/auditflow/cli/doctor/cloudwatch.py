@@ -1,4 +1,5 @@
 """Tries a way to CloudWatch Logs, step by step."""
+# Tested in tests/cli/doctor/test_examination.py.
 
 import asyncio
 import time

@@ -1,4 +1,5 @@
 """``auditflow doctor``: has every pipeline its secrets and a way to CloudWatch Logs, and if not, what fixes it."""
+# Tested in tests/cli/doctor/test_examination.py.
 
 import asyncio
 import os

@@ -1,4 +1,5 @@
 """Works out where in CloudWatch Logs a message would be, without asking AWS."""
+# Tested in tests/cli/explain/test_explanation.py.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime

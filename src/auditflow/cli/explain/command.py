@@ -1,4 +1,5 @@
 """``auditflow explain``: what would become of an event, and why. Asks nobody."""
+# Tested in tests/cli/explain/test_explanation.py.
 
 from pathlib import Path
 from typing import Annotated

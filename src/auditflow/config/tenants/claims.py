@@ -3,6 +3,7 @@
 Who had it before keeps it; of those that are new, the first by the name of its file gets it. Variables may clash though
 ids do not: `a-b` and `a_b` have the same ones; with the key `b_c` so has `a`, and with the key `c` `a.b`.
 """
+# Tested in tests/config/tenants/test_folder.py.
 
 from __future__ import annotations
 

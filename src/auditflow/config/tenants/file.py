@@ -1,4 +1,5 @@
 """One tenant's file, judged by itself."""
+# Tested in tests/config/tenants/test_folder.py.
 
 from __future__ import annotations
 

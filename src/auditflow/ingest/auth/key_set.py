@@ -3,6 +3,7 @@
 While the provider answers, a key that it has withdrawn is refused after `REFRESH_SECONDS` and the time of a
 fetch. While it does not, its last keys stay good, for `KEPT_SECONDS` at most.
 """
+# Tested in tests/ingest/auth/test_tokens.py.
 
 from __future__ import annotations
 

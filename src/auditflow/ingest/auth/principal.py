@@ -1,4 +1,5 @@
 """Whoever a call comes from, once that is known."""
+# Tested in tests/ingest/auth/test_authenticator.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Files that others replace while we run."""
+# Tested in tests/ingest/auth/test_keys.py.
 
 from __future__ import annotations
 

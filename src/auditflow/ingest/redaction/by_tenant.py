@@ -1,4 +1,5 @@
 """The redaction rules in force: everybody's, and each tenant's own after them."""
+# Tested in tests/ingest/redaction/test_offload.py.
 
 from __future__ import annotations
 

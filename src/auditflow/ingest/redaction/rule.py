@@ -1,4 +1,5 @@
 """One redaction rule, compiled: what it changes in a decoded event, and which events it cannot concern."""
+# Tested in tests/ingest/redaction/test_redactor.py.
 
 from __future__ import annotations
 

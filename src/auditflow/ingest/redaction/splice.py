@@ -5,6 +5,7 @@ event, and that decoding finds at the rule's path, can only be the one at that p
 value; unless it is written with ``\u00XX``, which the caller has to exclude. Whatever is less clear is left to
 the caller, too. Page by page, mostly in functions that run in C, since this is done for every event.
 """
+# Tested in tests/ingest/redaction/test_redactor.py.
 
 from __future__ import annotations
 

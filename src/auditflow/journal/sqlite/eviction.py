@@ -2,6 +2,7 @@
 
 Pages of evicted blocks are used again by later ones; the file itself does not shrink (auto_vacuum is off).
 """
+# Tested in tests/journal/sqlite/test_writer.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Answers exactly whether an id is known, from the ids and blocks on disk. Only ids that a filter knows come here."""
+# Tested in tests/journal/sqlite/test_writer.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What is known of the journal when its file is lost."""
+# Tested in tests/journal/sqlite/test_recovery.py.
 
 from __future__ import annotations
 

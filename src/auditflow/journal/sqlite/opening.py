@@ -1,4 +1,5 @@
 """Opens the journal's file for writing: checks it, and replaces it by what can be saved of it (J5)."""
+# Tested in tests/journal/sqlite/test_recovery.py.
 
 from __future__ import annotations
 

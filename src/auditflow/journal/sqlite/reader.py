@@ -1,4 +1,5 @@
 """Reads the journal's SQLite file, beside its writer in the same or another process."""
+# Tested in tests/journal/sqlite/test_writer.py.
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ SQLite finds a row by way of the header, the schema and the inner pages of a tre
 hides all that is behind. Here every page that looks like a leaf of a table is searched, whatever leads to
 it, and a row counts when its own checksum holds. The layouts are SQLite's, https://sqlite.org/fileformat2.html.
 """
+# Tested in tests/journal/sqlite/test_recovery.py.
 
 from __future__ import annotations
 

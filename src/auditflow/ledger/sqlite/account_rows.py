@@ -1,4 +1,5 @@
 """Accounts as rows of the ledger, each guarded by a checksum over its numbers."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

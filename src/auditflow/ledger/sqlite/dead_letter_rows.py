@@ -1,4 +1,5 @@
 """Dead letters as rows of the ledger. Whatever moves a dead letter moves its events in the account of its pipeline, too."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Brings batches to their end: calls the destination until every event is delivered or given up."""
+# Tested in tests/pipelines/test_pipeline.py.
 
 from __future__ import annotations
 

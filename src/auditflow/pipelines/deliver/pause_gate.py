@@ -1,4 +1,5 @@
 """Lets a pipeline's deliveries through, unless somebody has paused it, and ends their waiting when it stops."""
+# Tested in tests/pipelines/test_pipeline.py.
 
 from __future__ import annotations
 

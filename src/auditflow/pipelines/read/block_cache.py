@@ -1,4 +1,5 @@
 """Blocks that were read lately by a pipeline that lags, for the others that do: where one lags, many may."""
+# Tested in tests/pipelines/read/test_tail.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Events of the journal as a pipeline reads them: some of its own, and how far there are no others of its own."""
+# Tested in tests/pipelines/read/test_tail.py.
 
 from __future__ import annotations
 

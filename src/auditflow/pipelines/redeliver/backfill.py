@@ -1,4 +1,5 @@
 """Brings to the first destination what only the fallback has, as soon as it works again."""
+# Tested in tests/pipelines/deliver/test_fallback.py.
 
 from __future__ import annotations
 

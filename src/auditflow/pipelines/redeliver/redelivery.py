@@ -1,4 +1,5 @@
 """What a pipeline delivers beside the new events: dead letters, what it owes, stretches of the journal again."""
+# Tested in tests/pipelines/redeliver/test_dead_letter_replay.py.
 
 from __future__ import annotations
 

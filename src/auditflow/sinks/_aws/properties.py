@@ -1,4 +1,5 @@
 """Where and as whom to talk to AWS: properties that AWS destinations have in common."""
+# Tested in tests/sinks/aws_cloudwatch_sink/test_properties.py.
 
 from __future__ import annotations
 

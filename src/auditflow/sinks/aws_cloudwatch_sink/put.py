@@ -1,4 +1,5 @@
 """Putting the messages of one request, until each of them has an outcome."""
+# Tested in tests/sinks/aws_cloudwatch_sink/test_sink.py.
 
 from __future__ import annotations
 

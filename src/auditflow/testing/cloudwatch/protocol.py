@@ -1,4 +1,5 @@
 """How answers and errors look on the wire: JSON 1.1 for Logs, the query protocol's XML for STS and IAM."""
+# Tested in tests/testing/cloudwatch/test_wire.py.
 
 from __future__ import annotations
 

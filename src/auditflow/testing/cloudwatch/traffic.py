@@ -1,4 +1,5 @@
 """What was asked of the server: one entry for each request, and totals."""
+# Tested in tests/testing/cloudwatch/test_service.py.
 
 from __future__ import annotations
 

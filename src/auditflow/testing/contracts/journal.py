@@ -8,6 +8,7 @@ Derive a test class, give it the abstract factory, and let pytest (with pytest-a
 
 Importing this module needs neither pytest nor an implementation.
 """
+# Tested in tests/journal/test_memory.py.
 
 from __future__ import annotations
 

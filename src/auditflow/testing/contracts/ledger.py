@@ -3,6 +3,7 @@
 
 Used like `auditflow.testing.contracts.journal`.
 """
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 # ruff: noqa: S101, PLR2004 - a test suite is made of assertions and literal expectations
 """The part of the ledger's contract that speaks of dead letters; `LedgerContract` takes it in."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

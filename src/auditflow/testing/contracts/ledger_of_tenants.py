@@ -1,5 +1,6 @@
 # ruff: noqa: S101 - a test suite is made of assertions and literal expectations
 """The part of the ledger's contract that speaks of tenants; `LedgerContract` takes it in."""
+# Tested in tests/ledger/sqlite/test_ledger.py.
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ Inherit `SinkContract` in the sink's test module, name the sink, and give the fi
         def arrived(self, server):
             return lambda: server.events
 """
+# Tested in tests/sinks/test_logging_sink.py.
 
 from __future__ import annotations
 

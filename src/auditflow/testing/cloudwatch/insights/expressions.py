@@ -1,4 +1,5 @@
 """Conditions on a JSON event, as filter patterns (`$.a = "b" && …`) and queries (`a = "b" and …`) write them."""
+# Tested in tests/testing/cloudwatch/insights/test_queries.py.
 
 from __future__ import annotations
 

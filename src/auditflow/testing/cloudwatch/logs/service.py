@@ -1,4 +1,5 @@
 """The operations of CloudWatch Logs by name, and the resources that each is authorized on."""
+# Tested in tests/testing/cloudwatch/logs/test_events.py.
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """What the server holds: per account and region, groups of streams of records."""
+# Tested in tests/testing/cloudwatch/logs/test_groups.py.
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ import httpx2
 import pytest
 from rich.console import Console
 
-from auditflow.cli import status as command
-from auditflow.cli.status import readable_age, render
+from auditflow.cli.operate import status as command
+from auditflow.cli.operate.status import readable_age, render
 from auditflow.errors import ServerUnreachable
 
 Run = Callable[..., Any]

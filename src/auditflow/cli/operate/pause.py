@@ -1,4 +1,5 @@
-"""``auditflow resume``: let a paused pipeline go on."""
+"""``auditflow pause``: let a pipeline's events wait in the journal."""
+# Tested in tests/cli/test_cli.py.
 
 from typing import Annotated
 
@@ -13,10 +14,10 @@ def run(
     ],
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
-    """Let a paused pipeline go on."""
+    """Let a pipeline's events wait in the journal until it is resumed, also over restarts."""
     from urllib.parse import quote
 
     from auditflow.cli._shared.server import ask
 
-    ask(url, "POST", f"pipelines/{quote(pipeline)}/resume")
-    typer.echo(f"{pipeline} goes on")
+    ask(url, "POST", f"pipelines/{quote(pipeline)}/pause")
+    typer.echo(f"{pipeline} is paused; resume it with: auditflow resume {pipeline}")

@@ -1,0 +1,1 @@
+"""Operating a running server: status, where, pause, resume, replay, reload, dead letters."""
