@@ -14,32 +14,35 @@ J6  At `max-size` append raises JournalFull. What an active pipeline has not fin
     what all have finished stays for `retention`, or until its room is needed.
 J7  Blocks are read whole and carry tenants and count, so that a reader can skip them without decoding. An event
     that nobody can tell the tenant of any more, because it is lost, is accounted for by every pipeline.
-J8  Every implementation passes the contract suites `auditflow.testing.contracts.journal` and `ledger_contract`.
+J8  Every implementation passes the contract suites `auditflow.testing.contracts.journal`; ledgers, `….ledger`.
 
 Two stores, because they have two writers: the ingest process appends to the journal, the delivery process
 writes the ledger, and neither ever waits for the other's lock (docs/decisions/0002-two-files.md).
 
 On disk
 -------
-Two SQLite files in WAL mode with synchronous=FULL and pages of 4096 bytes; their tables, and every statement
-on them, are in `sql/journal.sql` and `sql/ledger.sql`.
+Two SQLite files in WAL mode with synchronous=FULL and pages of 4096 bytes. Their tables, and every statement on
+them, are in `journal/sqlite/journal.sql` and `ledger/sqlite/ledger.sql`. `user_version` is the version of their
+layout: a later one is refused by name and left as it is.
 
-``journal.db``        `block`: one row per block, at most 10,000 events or 4 MiB; payload = the events' times, their
-                      tenants when there are several, and the events joined by newlines, deflated; crc32 over
-                      header, tenants and payload. A row without payload stands for lost events. `ids`: 16 bytes per
-                      event, joined into large rows; they outlive their block.
-``journal.db-mark``   The next sequence number and the first not evicted, unflushed: what was lost when the file is.
-``ledger.db``         `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
-                      `letter`: dead letters, also while they are delivered again. `receipt`: what one call of a
-                      sink has brought where, one row however many events. `replay_range`: what is delivered again.
-``*-damaged``         A note of damage met in use; the next start recovers.
-``*.damaged-<time>``  What recovery set aside (Unix time); kept until somebody deletes it.
+``journal.sqlite``       `block`: one row per block, at most 10,000 events or 4 MiB; payload = the events' times,
+                         their tenants when there are several, and the events joined by newlines, deflated; crc32
+                         over header, tenants and payload. A row without payload stands for lost events. `ids`:
+                         16 bytes per event, joined into large rows; they outlive their block.
+``journal.sqlite-mark``  The next sequence number and the first not evicted, unflushed: what was lost when the
+                         file is.
+``ledger.sqlite``        `pipeline`: one row each, progress as `low` and a little-endian bit map, guarded by crc32.
+                         `letter`: dead letters, also while they are delivered again. `receipt`: where one call of a
+                         sink has delivered, one row however many events. `lane`: ranges of the journal that are
+                         replayed.
+``*-damaged``            A note of damage met in use; the next start recovers.
+``*.damaged-<time>``     What recovery set aside (Unix time); kept until somebody deletes it.
 
 Where to look
 -------------
-`sqlite` appends, `reader` reads, `tenant_counts` counts by tenant; `group`, `dedup` and `lookup` find repeats; `eviction` keeps the size;
-`opening`, `recovery` and `salvage` deal with damage; `ledger`, `accounting` and `letters` and `receipts` keep
-what became of events; `commands` carries what operators ask for to the delivery process; `memory` is both stores for tests.
+`contract` is what every journal does; `sqlite` and `memory` are its engines; `block_format` is how a block is
+written; `group_commit` finds repeats among what is appended together. `auditflow.ledger` keeps what became of
+events; `auditflow.storage` is what both share of SQLite.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""3 decide: every pipeline reads the journal, decides per event, hands batches to its sink, records outcomes.
+"""Pipelines: each one reads the journal, decides per event, hands batches to its sink, records outcomes.
 
-``flow`` is that sentence as code. ``tail`` reads the journal once for all, ``decide`` holds condition,
-sampling and transformers, ``batch`` is a batch on its way, ``dispatcher`` brings it to its end, ``destination``
-knows whether its sink can be reached, ``gate`` whether somebody has paused the pipeline, ``recorder`` writes
-what became of every event. ``dead_letter_replay`` delivers dead letters again; ``filter_reason`` explains what was filtered.
+``pipeline`` is that sentence as code, and the rooms are in its order: ``read`` reads the journal once for all
+pipelines, ``decide`` holds condition, sampling and transformers, ``deliver`` brings a batch to its end at a
+destination, ``record`` writes what became of every event, ``redeliver`` delivers some once more: dead letters,
+ranges of the journal, what a fallback took.
 """

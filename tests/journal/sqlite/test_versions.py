@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import apsw
 import pytest
 
 from auditflow.errors import JournalOfAnotherVersion
+from auditflow.journal import AppendBatch
 from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.ledger.sqlite.ledger import SqliteLedger
+
+LAYOUT_1 = Path(__file__).parents[2] / "data" / "layout-1"
+"""Journal and ledger as the first release wrote them: never to be written again, only to be opened."""
 
 
 def open_journal(path: Path) -> SqliteJournal:
@@ -43,3 +48,38 @@ def test_a_damaged_version_number_alone_is_no_reason_to_refuse(tmp_path: Path):
     assert again.head() == 1
     assert again.incidents() == []
     again.close()
+
+
+@pytest.fixture
+def released(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(LAYOUT_1, tmp_path / "data"))
+
+
+async def test_a_journal_of_the_first_layout_opens_and_goes_on(released: Path) -> None:
+    journal = SqliteJournal(
+        released / "journal.sqlite", max_size=10**9, retention=10**12, dedup_window=10**12
+    )
+    assert (journal.incidents(), journal.oldest(), journal.head()) == ([], 1, 21)
+    events = [event for block in journal.read(1, 10**9) for event in block.events]
+    assert len(events) == 20
+    repeat = await journal.append(
+        AppendBatch([events[3]], ["0192f0c1-2b3c-7d4e-8f50-000000000003"], ["acme"], [0])
+    )
+    assert (journal.head(), repeat.duplicates) == (21, {0: 4})
+    await journal.append(AppendBatch([b"{}"], ["0192f0c1-2b3c-7d4e-8f50-000000000099"], [""]))
+    assert journal.head() == 22
+    journal.close()
+
+
+def test_a_ledger_of_the_first_layout_opens_with_all_it_accounts_for(released: Path) -> None:
+    ledger = SqliteLedger(released / "ledger.sqlite")
+    theirs, everything = sorted(ledger.accounts(), key=lambda account: account.pipeline)
+    assert (ledger.incidents(), theirs.tenant, everything.paused) == ([], "acme", True)
+    assert (everything.delivered, everything.filtered, everything.dead_lettered) == (16, 1, 1)
+    assert [(each.pending, each.progress.low) for each in everything.replay_ranges] == [(5, 3)]
+    assert [letter.code for letter in ledger.dead_letters()] == ["TOO_LARGE"]
+    assert [receipt.owed for receipt in ledger.owed("everything")] == [2]
+    found = ledger.receipt_of("everything", 7)
+    assert found is not None
+    assert "/audit" in found.place
+    ledger.close()
