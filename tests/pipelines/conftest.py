@@ -26,7 +26,7 @@ from auditflow.pipelines.deliver.rate_limiter import RateLimiter
 from auditflow.pipelines.pipeline import Pipeline
 from auditflow.pipelines.read.tail import TailReader
 from auditflow.pipelines.read.tenant_feeds import TenantFeeds
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.pipelines.redeliver.backfill import Backfill
 from auditflow.pipelines.redeliver.dead_letter_replay import DeadLetterReplay
@@ -79,7 +79,9 @@ class World:
         feeds = TenantFeeds(tail)
         source = feeds.feed(self.tenant) if self.tenant else tail
         destination = Destination(sink)
-        record = Record("p", self.account().progress.copy(), recorder, lambda: self.now, tenant=self.tenant)
+        record = PipelineOutcomes(
+            "p", self.account().progress.copy(), recorder, lambda: self.now, tenant=self.tenant
+        )
         self.gate = PauseGate(paused=self.account().paused)
         policy, decide = policy or DeliveryPolicy(), decide or Decide()
         second = Fallback(Destination(fallback), policy.fallback_after, backfill) if fallback else None

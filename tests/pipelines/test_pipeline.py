@@ -19,7 +19,7 @@ from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.pipelines.pipeline import Pipeline
 from auditflow.pipelines.read.tail import TailReader
 from auditflow.pipelines.record import recorder as recorder_module
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.sinks._base import DELIVERED, BatchLimits, Outcome, Verdict
 from auditflow.testing.recording_sink import RecordingSink
@@ -393,7 +393,7 @@ async def test_damage_found_by_a_pipeline_that_lags_reaches_who_runs_it(world, s
         raise JournalDamaged(path="journal.db", reason="checksum")
 
     monkeypatch.setattr(world.journal, "read", damaged)
-    record = Record("p", world.account().progress, Recorder(world.ledger))
+    record = PipelineOutcomes("p", world.account().progress, Recorder(world.ledger))
     pipeline = Pipeline(
         TailReader(world.journal),
         Decide(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auditflow.pipelines import pipeline as flow_module
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.sinks._base import Outcome, Verdict
 
 RETRY = Outcome(Verdict.RETRY, "Throttled", "too fast")
@@ -18,14 +18,14 @@ async def test_a_fault_of_ours_is_shown_and_work_begins_again_from_what_is_recor
 ):
     monkeypatch.setattr(flow_module, "pause", lambda *_: 0.05)
     faults = [RuntimeError("bug")]
-    settled = Record.settled
+    settled = PipelineOutcomes.settled
 
     def settle(self, *args, **kwargs):
         if faults:
             raise faults.pop()
         settled(self, *args, **kwargs)
 
-    monkeypatch.setattr(Record, "settled", settle)
+    monkeypatch.setattr(PipelineOutcomes, "settled", settle)
     async with world.running(sink):
         events = await world.publish(2)
         await world.until(lambda: world.condition().get("state") == "retrying")
@@ -44,7 +44,7 @@ async def test_a_stop_ends_the_pause_after_a_fault(world, sink, monkeypatch):
     def fault(*_, **__):
         raise RuntimeError("bug")
 
-    monkeypatch.setattr(Record, "settled", fault)
+    monkeypatch.setattr(PipelineOutcomes, "settled", fault)
     async with world.running(sink):
         await world.publish(1)
         await world.until(lambda: world.condition().get("state") == "retrying")
@@ -53,7 +53,7 @@ async def test_a_stop_ends_the_pause_after_a_fault(world, sink, monkeypatch):
 async def test_what_troubled_it_before_a_fault_does_not_show_forever(world, sink, monkeypatch):
     monkeypatch.setattr(flow_module, "pause", lambda *_: 0.01)
     sink.answer(RETRY)
-    settled = Record.settled
+    settled = PipelineOutcomes.settled
     calls = []
 
     def settle(self, *args, **kwargs):
@@ -62,7 +62,7 @@ async def test_what_troubled_it_before_a_fault_does_not_show_forever(world, sink
             raise RuntimeError("bug")
         settled(self, *args, **kwargs)
 
-    monkeypatch.setattr(Record, "settled", settle)
+    monkeypatch.setattr(PipelineOutcomes, "settled", settle)
     async with world.running(sink):
         await world.publish(1)
         await world.settled()
@@ -74,14 +74,14 @@ async def test_the_pause_grows_with_each_fault(world, sink, monkeypatch):
     pauses = []
     monkeypatch.setattr(flow_module, "pause", lambda failures, _: pauses.append(failures) or 0.01)
     faults = [RuntimeError("one"), RuntimeError("two")]
-    settled = Record.settled
+    settled = PipelineOutcomes.settled
 
     def settle(self, *args, **kwargs):
         if faults:
             raise faults.pop()
         settled(self, *args, **kwargs)
 
-    monkeypatch.setattr(Record, "settled", settle)
+    monkeypatch.setattr(PipelineOutcomes, "settled", settle)
     async with world.running(sink):
         await world.publish(1)
         await world.settled()

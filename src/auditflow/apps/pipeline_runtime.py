@@ -20,7 +20,7 @@ from auditflow.pipelines.deliver.rate_limiter import RateLimiter
 from auditflow.pipelines.pipeline import Pipeline
 from auditflow.pipelines.read.tail import Source, TailReader
 from auditflow.pipelines.read.tenant_feeds import TenantFeeds
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.pipelines.redeliver.backfill import Backfill
 from auditflow.pipelines.redeliver.dead_letter_replay import DeadLetterReplay
@@ -48,7 +48,7 @@ class PipelineRuntime:
 
     running: Running
     target: DeliveryTarget
-    record: Record
+    record: PipelineOutcomes
     pipeline: Pipeline
     redeliveries: Sequence[Redelivery]
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -102,7 +102,7 @@ def runtime_of(
         Fallback(egress(second), policy.fallback_after, second.backfill) if second else None,
         RateLimiter(policy.rate or 0.0),
     )
-    record = Record(running.name, account.progress, recorder, tenant=running.tenant)
+    record = PipelineOutcomes(running.name, account.progress, recorder, tenant=running.tenant)
     record.breaker = target.destination.breaker
     backfill = Backfill(ledger, tail, decide, target, record)
     record.on_debt = backfill.wake

@@ -14,7 +14,7 @@ from auditflow.pipelines.deliver.destination import pause
 from auditflow.pipelines.deliver.dispatcher import DeliveryTarget, Dispatcher
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.read.tail import Source
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.sinks._base import Outcome, Verdict
 
 _log = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ _log = logging.getLogger(__name__)
 class Pipeline:
     """A pipeline at work. `run` ends with its source, or when its target was stopped and open calls are done."""
 
-    def __init__(self, source: Source, decide: Decide, target: DeliveryTarget, record: Record) -> None:
+    def __init__(
+        self, source: Source, decide: Decide, target: DeliveryTarget, record: PipelineOutcomes
+    ) -> None:
         self._source = source
         self._decide = decide
         self._target = target

@@ -19,7 +19,7 @@ from auditflow.pipelines.deliver.batch import Batch
 from auditflow.pipelines.deliver.fan_out import Fanout
 from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.read.tail import TailReader
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.sinks._base import BatchLimits
 
@@ -43,7 +43,7 @@ class World:
         await self.journal.append(AppendBatch(events, ids, ["_platform"] * count))
 
     def intake(self, decide: Decide | None = None) -> Intake:
-        record = Record("p", self.progress, self.recorder)
+        record = PipelineOutcomes("p", self.progress, self.recorder)
         return Intake(self.tail, self.gate, decide or Decide(), record, Fanout())
 
     def batches(self, decide: Decide | None = None, **limits: float) -> AsyncIterator[Batch]:

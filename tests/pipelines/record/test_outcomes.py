@@ -9,8 +9,8 @@ import pytest
 from auditflow.ledger import LOST, Account, DeadLetter, Progress
 from auditflow.ledger.memory import MemoryLedger
 from auditflow.pipelines.decide.decision import Decided
-from auditflow.pipelines.deliver.dispatcher import Delivered
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.deliver.outcome_log import Delivered, Settlement
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.sinks._base import Outcome, Verdict
 
@@ -26,7 +26,7 @@ class Books:
         self.ledger.register(["p"], 1, 1)
         self.recorder = Recorder(self.ledger)
         self.now = 1000.0
-        self.record = Record("p", progress or Progress(1), self.recorder, lambda: self.now)
+        self.record = PipelineOutcomes("p", progress or Progress(1), self.recorder, lambda: self.now)
         self.notes: list[dict] = []
         self.recorder.note = lambda _, text: self.notes.append(json.loads(text))
 
@@ -62,11 +62,13 @@ def test_events_finished_beyond_the_position_are_not_open():
 
 async def test_delivered_events_are_counted_whatever_their_order(books):
     books.record.settled(
-        [Delivered({"at": "x"}, [5, 1], owed=False), Delivered({"at": "y"}, [2, 4], owed=False)],
-        [],
-        attempts=2,
-        calls=1,
-        duplicates=3,
+        Settlement(
+            2,
+            1,
+            3,
+            [Delivered({"at": "x"}, [5, 1], owed=False), Delivered({"at": "y"}, [2, 4], owed=False)],
+            [],
+        )
     )
     account = await books.written()
     assert (account.delivered, account.attempts, account.duplicates) == (4, 1, 3)
@@ -74,18 +76,16 @@ async def test_delivered_events_are_counted_whatever_their_order(books):
 
 
 async def test_a_call_that_brought_nothing_to_an_end_counts_as_attempt(books):
-    books.record.settled([], [], attempts=1, calls=1, duplicates=0)
+    books.record.settled(Settlement(1, 1, 0, [], []))
     account = await books.written()
     assert (account.delivered, account.attempts, account.progress) == (0, 1, Progress(1))
 
 
 async def test_letters_end_their_events(books):
     books.record.settled(
-        [Delivered({}, [2], owed=False)],
-        [books.record.letter(1, "Bad", "cannot be", b"{}")],
-        attempts=1,
-        calls=1,
-        duplicates=0,
+        Settlement(
+            1, 1, 0, [Delivered({}, [2], owed=False)], [books.record.letter(1, "Bad", "cannot be", b"{}")]
+        )
     )
     account = await books.written()
     assert (account.dead_lettered, account.progress) == (1, Progress(3))
@@ -132,11 +132,9 @@ async def test_lost_events_become_one_letter_for_each_unbroken_run():
 
 async def test_every_delivered_event_has_a_receipt(books):
     books.record.settled(
-        [Delivered({"at": "x"}, [5, 1], owed=False), Delivered({"at": "y"}, [2], owed=False)],
-        [],
-        attempts=2,
-        calls=1,
-        duplicates=0,
+        Settlement(
+            2, 1, 0, [Delivered({"at": "x"}, [5, 1], owed=False), Delivered({"at": "y"}, [2], owed=False)], []
+        )
     )
     await books.written()
     found = [books.ledger.receipt_of("p", number) for number in (1, 2, 3, 5)]

@@ -18,7 +18,7 @@ from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.pipelines.pipeline import Pipeline
 from auditflow.pipelines.read.tail import TailReader
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.sinks._base import Verdict
 from auditflow.sinks.aws_cloudwatch_sink.sink import CloudWatchProperties, CloudWatchSink
@@ -129,7 +129,7 @@ async def test_a_pipeline_is_never_overtaken_even_after_retries(cloud, monkeypat
     recorder, tail = Recorder(ledger), TailReader(journal)
     destination = Destination(made(cloud, log_stream="{{ stream }}", max_in_flight="2"))
     (account,) = ledger.accounts()
-    record = Record("p", account.progress.copy(), recorder)
+    record = PipelineOutcomes("p", account.progress.copy(), recorder)
     policy = DeliveryPolicy.model_validate({"max-in-flight": 4})
     gate = PauseGate()
     pipeline = Pipeline(tail, Decide(), DeliveryTarget(destination, policy, gate), record)

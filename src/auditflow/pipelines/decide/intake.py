@@ -13,7 +13,7 @@ from auditflow.pipelines.deliver.fan_out import Fanout
 from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.read.slice import BlockSlice
 from auditflow.pipelines.read.tail import GONE, POLL_SECONDS, Source
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.plugin_call import in_own_thread
 from auditflow.sinks._base import BatchLimits
 
@@ -25,7 +25,7 @@ class Intake:
     """Reads on from the pipeline's progress. What ends here, filtered or failed, is settled at once."""
 
     def __init__(
-        self, source: Source, gate: PauseGate, decide: Decide, record: Record, fanout: Fanout
+        self, source: Source, gate: PauseGate, decide: Decide, record: PipelineOutcomes, fanout: Fanout
     ) -> None:
         self.advanced = asyncio.Event()
         """To be set whenever events have become terminal."""

@@ -7,56 +7,20 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final
 
 from auditflow.ledger import DeadLetter
 from auditflow.pipelines.deliver.batch import Batch
 from auditflow.pipelines.deliver.destination import Destination, pause, worst
 from auditflow.pipelines.deliver.fallback import Fallback, by_fallback
 from auditflow.pipelines.deliver.fan_out import Fanout
+from auditflow.pipelines.deliver.outcome_log import Delivered, OutcomeLog, Settlement
 from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.pipelines.deliver.rate_limiter import RateLimiter
 from auditflow.sinks._base import BatchLimits, Outcome, Verdict, shared
 
 UNTRIED: Final = Outcome(Verdict.RETRY, "UNTRIED", "the destination was not to be tried at this moment")
-
-
-class Delivered(NamedTuple):
-    """Events that one call has delivered to one place."""
-
-    place: Mapping[str, Any]
-    """In the sink's words."""
-    sequences: list[int]
-    owed: bool
-    """Whether they are at the fallback and the first destination is to get them, too."""
-
-
-class OutcomeLog(Protocol):
-    """Where a dispatcher writes what has become of events: those of the journal, or those of dead letters."""
-
-    def now(self) -> int:
-        """Give Unix time in milliseconds."""
-
-    def settled(
-        self,
-        delivered: Sequence[Delivered],
-        letters: list[DeadLetter],
-        *,
-        attempts: int,
-        calls: int,
-        duplicates: int,
-    ) -> None:
-        """Settle what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
-
-    def undeliverable(self, batch: Batch, i: int, rejection: Outcome) -> DeadLetter:
-        """Write a dead letter of the batch's i-th event; it counts once it has been handed to `settled`."""
-
-    def problem(self, key: object, problem: Outcome | None) -> None:
-        """Keep what hinders one batch now, or that nothing does, for status."""
-
-    def aside(self, problem: Outcome | None) -> None:
-        """Keep what makes events go to the fallback now, or that they do not, for status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +67,7 @@ class Dispatcher:
         except BaseException as error:
             self._log.problem(key, None)
             if isinstance(error, asyncio.CancelledError):  # the call that is cut off may have got through
-                self._log.settled([], [], attempts=batch.attempts, calls=0, duplicates=len(batch))
+                self._log.settled(Settlement(batch.attempts, duplicates=len(batch)))
             raise
 
     async def _round(self, batch: Batch) -> list[Outcome]:
@@ -146,7 +110,7 @@ class Dispatcher:
         batch.held += 1
         if fallback.backfill:
             again = sum(outcomes[i].ambiguous for i in open_ones)
-            self._log.settled([], [], attempts=batch.attempts, calls=0, duplicates=again)
+            self._log.settled(Settlement(batch.attempts, duplicates=again))
         ended = {i: new for i, new in zip(open_ones, taken, strict=True) if new.verdict is Verdict.DELIVERED}
         return [ended.get(i, outcome) for i, outcome in enumerate(outcomes)]
 
@@ -182,9 +146,7 @@ class Dispatcher:
         self, batch: Batch, delivered: Sequence[Delivered], letters: list[DeadLetter], repeats: int
     ) -> None:
         calls, batch.counted = batch.attempts - batch.counted, batch.attempts
-        self._log.settled(
-            delivered, letters, attempts=batch.attempts, calls=calls, duplicates=repeats if calls else 0
-        )
+        self._log.settled(Settlement(batch.attempts, calls, repeats if calls else 0, delivered, letters))
 
     def _owed(self, place: Mapping[str, Any]) -> bool:
         return bool(self._target.fallback and self._target.fallback.backfill) and by_fallback(place)

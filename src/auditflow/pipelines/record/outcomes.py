@@ -14,14 +14,14 @@ from auditflow.ledger.progress import runs
 from auditflow.ledger.receipts import receipt
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decided
 from auditflow.pipelines.deliver.batch import Batch
-from auditflow.pipelines.deliver.dispatcher import Delivered
+from auditflow.pipelines.deliver.outcome_log import Delivered, Settlement
 from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.plugin_call import printable
 from auditflow.sinks._base import Outcome, Verdict
 
 
-class Record:
+class PipelineOutcomes:
     """Progress, counters, dead letters and visible condition of one pipeline."""
 
     def __init__(  # noqa: PLR0913 - what outcomes are recorded with
@@ -102,26 +102,19 @@ class Record:
                 )
             )  # fmt: skip
 
-    def settled(
-        self,
-        delivered: Sequence[Delivered],
-        letters: list[DeadLetter],
-        *,
-        attempts: int,
-        calls: int,
-        duplicates: int,
-    ) -> None:
-        """Settle what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
+    def settled(self, settlement: Settlement) -> None:
+        """Settle the events that further calls of a sink have brought to an end."""
         # all places together: the events of one alone may leave gaps, and each run costs
-        ended = sorted(chain.from_iterable(delivered.sequences for delivered in delivered))
+        ended = sorted(chain.from_iterable(each.sequences for each in settlement.delivered))
         self.progress.finish_all(ended)
         self._add(
             Update(
-                self.pipeline, self.progress, delivered=len(ended), attempts=calls, duplicates=duplicates,
-                letters=letters, receipts=self._receipts(delivered, attempts), replay_range=self._replay_range,
+                self.pipeline, self.progress, delivered=len(ended), attempts=settlement.calls,
+                duplicates=settlement.duplicates, letters=settlement.letters,
+                receipts=self._receipts(settlement.delivered, settlement.attempts), replay_range=self._replay_range,
             )
         )  # fmt: skip
-        if any(delivered.owed for delivered in delivered):
+        if any(each.owed for each in settlement.delivered):
             self.on_debt()
 
     def backfilled(
@@ -143,10 +136,10 @@ class Record:
     def _receipts(self, delivered: Sequence[Delivered], attempts: int) -> list[Receipt]:
         return [
             receipt(
-                self.pipeline, sorted(delivered.sequences), delivered.place,
-                at=self.now(), attempts=attempts, owed=delivered.owed,
+                self.pipeline, sorted(each.sequences), each.place,
+                at=self.now(), attempts=attempts, owed=each.owed,
             )
-            for delivered in delivered
+            for each in delivered
         ]  # fmt: skip
 
     def letter(  # noqa: PLR0913 - what a dead letter holds

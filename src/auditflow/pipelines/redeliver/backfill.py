@@ -12,10 +12,11 @@ from typing import Final
 from auditflow.ledger import LOST, Account, DeadLetter, Ledger, Receipt
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide, Decided
 from auditflow.pipelines.deliver.batch import Batch, Batcher
-from auditflow.pipelines.deliver.dispatcher import Delivered, DeliveryTarget, Dispatcher
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget, Dispatcher
+from auditflow.pipelines.deliver.outcome_log import Delivered, Settlement
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.read.tail import TailReader
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.redeliver.redelivery import Redelivery
 from auditflow.plugin_call import in_own_thread
 from auditflow.sinks._base import Outcome
@@ -28,7 +29,12 @@ class Backfill(Redelivery):
     """Pays what a pipeline owes, from the receipts of its fallback. A debt is paid whole or, after a crash, again."""
 
     def __init__(
-        self, ledger: Ledger, tail: TailReader, decide: Decide, target: DeliveryTarget, record: Record
+        self,
+        ledger: Ledger,
+        tail: TailReader,
+        decide: Decide,
+        target: DeliveryTarget,
+        record: PipelineOutcomes,
     ) -> None:
         super().__init__(replace(target, fallback=None), record)
         self._ledger = ledger
@@ -87,7 +93,7 @@ class Backfill(Redelivery):
 class BackfillOutcomes:
     """Where the dispatcher of what is owed writes. It keeps all until the debt is paid as one."""
 
-    record: Record
+    record: PipelineOutcomes
     delivered: list[Delivered] = field(default_factory=list)
     letters: list[DeadLetter] = field(default_factory=list)
     attempts: int = 0
@@ -96,20 +102,12 @@ class BackfillOutcomes:
         """Give Unix time in milliseconds."""
         return self.record.now()
 
-    def settled(
-        self,
-        delivered: Sequence[Delivered],
-        letters: list[DeadLetter],
-        *,
-        attempts: int,
-        calls: int,
-        duplicates: int,
-    ) -> None:
-        """Keep what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
-        self.record.settled([], [], attempts=attempts, calls=calls, duplicates=duplicates)
-        self.delivered += delivered
-        self.letters += letters
-        self.attempts = max(self.attempts, attempts)
+    def settled(self, settlement: Settlement) -> None:
+        """Keep what further calls have brought to an end."""
+        self.record.settled(replace(settlement, delivered=(), letters=[]))
+        self.delivered += settlement.delivered
+        self.letters += settlement.letters
+        self.attempts = max(self.attempts, settlement.attempts)
 
     def undeliverable(self, batch: Batch, i: int, rejection: Outcome) -> DeadLetter:
         """Write a dead letter of an event that the first destination will not have."""

@@ -14,10 +14,11 @@ import msgspec
 from auditflow.ledger import Account, DeadLetter, Handed, Ledger, Replayed
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide, Decided
 from auditflow.pipelines.deliver.batch import Batch, Batcher
-from auditflow.pipelines.deliver.dispatcher import Delivered, DeliveryTarget, Dispatcher
+from auditflow.pipelines.deliver.dispatcher import DeliveryTarget, Dispatcher
+from auditflow.pipelines.deliver.outcome_log import Settlement
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.deliver.rate_limiter import PORTION_SECONDS
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.pipelines.redeliver.redelivery import Redelivery
 from auditflow.plugin_call import in_own_thread
@@ -30,7 +31,12 @@ class DeadLetterReplay(Redelivery):
     """Letters on their way to one pipeline's destination. Whoever replays has chosen: conditions do not count."""
 
     def __init__(
-        self, ledger: Ledger, decide: Decide, target: DeliveryTarget, record: Record, recorder: Recorder
+        self,
+        ledger: Ledger,
+        decide: Decide,
+        target: DeliveryTarget,
+        record: PipelineOutcomes,
+        recorder: Recorder,
     ) -> None:
         super().__init__(replace(target, fallback=None), record)
         self._ledger = ledger
@@ -76,7 +82,7 @@ class DeadLetterReplay(Redelivery):
 class DeadLetterOutcomes:
     """Where the dispatcher of replayed dead letters writes: an event's number is its dead letter's id."""
 
-    def __init__(self, record: Record, recorder: Recorder) -> None:
+    def __init__(self, record: PipelineOutcomes, recorder: Recorder) -> None:
         self._record = record
         self._recorder = recorder
 
@@ -84,22 +90,14 @@ class DeadLetterOutcomes:
         """Give Unix time in milliseconds."""
         return self._record.now()
 
-    def settled(
-        self,
-        delivered: Sequence[Delivered],
-        letters: list[DeadLetter],
-        *,
-        attempts: int,
-        calls: int,
-        duplicates: int,
-    ) -> None:
-        """Settle what `calls` more calls of a sink have delivered to an end, at its `attempts`-th attempt."""
-        self._record.settled([], [], attempts=attempts, calls=calls, duplicates=duplicates)
+    def settled(self, settlement: Settlement) -> None:
+        """Settle the dead letters that further calls have brought to an end."""
+        self._record.settled(replace(settlement, delivered=(), letters=[]))
         handed = [
-            Handed(delivered.sequences, msgspec.json.encode(delivered.place).decode(), self.now(), attempts)
-            for delivered in delivered
+            Handed(each.sequences, msgspec.json.encode(each.place).decode(), self.now(), settlement.attempts)
+            for each in settlement.delivered
         ]
-        self._recorder.replayed(Replayed(delivered=handed, failed=letters))
+        self._recorder.replayed(Replayed(delivered=handed, failed=settlement.letters))
 
     def undeliverable(self, batch: Batch, i: int, rejection: Outcome) -> DeadLetter:
         """Write why a dead letter has failed again."""

@@ -12,7 +12,7 @@ from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.pipeline import Pipeline
 from auditflow.pipelines.read.slice import BlockSlice
 from auditflow.pipelines.read.tail import Source
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 from auditflow.pipelines.record.recorder import Recorder
 from auditflow.pipelines.redeliver.redelivery import Redelivery
 from auditflow.sinks._base import Outcome
@@ -27,7 +27,7 @@ class JournalReplay(Redelivery):
         source: Source,
         decide: Decide,
         target: DeliveryTarget,
-        record: Record,
+        record: PipelineOutcomes,
         recorder: Recorder,
     ) -> None:
         super().__init__(target, record)
@@ -85,10 +85,12 @@ class Stretch:
             self._end.set_result(None)
 
 
-class ReplayRangeOutcomes(Record):
+class ReplayRangeOutcomes(PipelineOutcomes):
     """What became of the events of a replay range; what hinders them is shown as the pipeline's."""
 
-    def __init__(self, of: Record, replay_range: ReplayRange, recorder: Recorder, stretch: Stretch) -> None:
+    def __init__(
+        self, of: PipelineOutcomes, replay_range: ReplayRange, recorder: Recorder, stretch: Stretch
+    ) -> None:
         super().__init__(
             of.pipeline, replay_range.progress, recorder, tenant=of.tenant, replay_range=replay_range.id
         )

@@ -14,7 +14,7 @@ from auditflow.pipelines.deliver.destination import pause
 from auditflow.pipelines.deliver.dispatcher import DeliveryTarget
 from auditflow.pipelines.deliver.pause_gate import Stopped
 from auditflow.pipelines.read.tail import POLL_SECONDS
-from auditflow.pipelines.record.outcomes import Record
+from auditflow.pipelines.record.outcomes import PipelineOutcomes
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Redelivery(ABC):
     """Work that is looked for when somebody wakes it, and done when it is there."""
 
-    def __init__(self, target: DeliveryTarget, record: Record) -> None:
+    def __init__(self, target: DeliveryTarget, record: PipelineOutcomes) -> None:
         self._target = target
         self._record = record
         self._awake = asyncio.Event()
