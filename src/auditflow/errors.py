@@ -109,7 +109,7 @@ class CommandWaits(AuditFlowError):
     """The delivery process has not answered within {seconds} s; what was asked is kept and done when it runs."""
 
     code = "DELIVERY_UNAVAILABLE"
-    hint_template = "See its log, or start it: auditflow serve --role delivery"
+    hint_template = "Look into its log, or start it: auditflow serve --role delivery"
 
 
 class JournalFull(AuditFlowError):
@@ -137,7 +137,7 @@ class JournalDamaged(AuditFlowError):
     """The journal at {path} is damaged: {reason}."""
 
     code = "JOURNAL_DAMAGED"
-    hint_template = "Restart AuditFlow: it sets the damaged file aside, saves what can be read and goes on."
+    hint_template = "Restart AuditFlow: it sets the damaged file aside, saves what can be read and continues."
 
 
 class JournalOfAnotherVersion(AuditFlowError):
@@ -241,7 +241,7 @@ class NoSuchKey(AuditFlowError):
     """There is no API key with the id {id!r} in {path}."""
 
     code = "NO_SUCH_KEY"
-    hint_template = "See what there is with: auditflow keys list"
+    hint_template = "List the keys with: auditflow keys list"
 
 
 class OpenToAnyone(AuditFlowError):
@@ -312,10 +312,10 @@ class SecretUnfit(AuditFlowError):
 
 
 class SecretsUnavailable(AuditFlowError):
-    """The secrets of tenant {tenant!r} cannot be had from {place} at this moment: {reason}."""
+    """The secrets of tenant {tenant!r} cannot be read from {place} now: {reason}."""
 
     code = "SECRETS_UNAVAILABLE"
-    hint_template = "See whether {place} can be reached from here; it is asked again."
+    hint_template = "Check that {place} can be reached from here; AuditFlow keeps trying."
 
 
 class RedactionFailed(InvalidRequest):
@@ -332,7 +332,7 @@ class EgressDenied(AuditFlowError):
     """{what}: the sink service does not connect to private, local or reserved addresses for its callers."""
 
     code = "TARGET_REFUSED"
-    hint_template = "Let the operator name its network in server.sink-service-may-reach, and restart."
+    hint_template = "Add its network to server.sink-service-may-reach, and restart."
 
 
 class SinkBlocked(AuditFlowError):
@@ -375,7 +375,7 @@ class ServerUnreachable(AuditFlowError):
 
 
 class AccessUnusable(AuditFlowError):
-    """What is to be shown to the server cannot be used: {what}: {reason}."""
+    """The credential cannot be used: {what}: {reason}."""
 
     code = "ACCESS_UNUSABLE"
     hint_template = "See --token-file, --ca and --client-certificate in: auditflow --help"

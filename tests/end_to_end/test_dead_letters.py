@@ -75,8 +75,8 @@ def test_the_commands_of_the_page_work_in_its_order(serve, cloud):
 def test_what_is_purged_is_gone_and_the_counts_still_balance(serve, cloud):
     running = serve(GIVES_UP, cloud=cloud)
     refused(running, cloud, 10)
-    assert "1 event is deleted" in auditflow(running, "dead-letters", "purge", "1", "--yes")
-    assert "9 events are deleted" in auditflow(running, "dead-letters", "purge", "--all", "--yes")
+    assert "1 event deleted" in auditflow(running, "dead-letters", "purge", "1", "--yes")
+    assert "9 events deleted" in auditflow(running, "dead-letters", "purge", "--all", "--yes")
     assert "no dead letters" in auditflow(running, "dead-letters", "list")
     row = running.settled()
     assert (row["delivered"], row["deadLettered"]) == (0, 10)

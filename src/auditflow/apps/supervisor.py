@@ -103,7 +103,7 @@ async def supervise(
             damaged = asyncio.create_task(ending.wait())
             await asyncio.wait([told, damaged], return_when=asyncio.FIRST_COMPLETED)
             ending.set()
-        _log.info("stopping: requests and deliveries under way are finished")
+        _log.info("stopping: finishing what is in progress")
         await _stop(roles, keepers, shutdown_seconds)
         if stopping.is_set():
             return 0

@@ -77,7 +77,7 @@ def test_sampling_goes_by_the_event_id(auditflow: Run) -> None:
     assert (found["result"], found["sample"]) == ("sampled-out", {"rate": 0, "kept": False})
     given = event()
     del given["eventId"]
-    assert "made for this run" in text(auditflow, given)
+    assert "new for this run" in text(auditflow, given)
 
 
 def test_a_disabled_pipeline_is_explained_as_if_it_ran(auditflow: Run) -> None:

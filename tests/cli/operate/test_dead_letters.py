@@ -72,7 +72,7 @@ def test_one_is_shown_whole(auditflow: Run, letters) -> None:
 
 def test_a_selection_is_replayed(auditflow: Run, letters) -> None:
     answer = auditflow("dead-letters", "replay", "--code", "Bad", "--rate", "5", "--url", letters.url)
-    assert answer.out == "2 events are delivered again; see auditflow status\n"
+    assert answer.out == "2 events will be delivered again; see auditflow status\n"
     assert [(one.id, one.rate) for one in letters.ledger.to_replay("everything")] == [(1, 5.0), (2, 5.0)]
 
 
@@ -115,11 +115,11 @@ def test_purging_asks_first(auditflow: Run, letters, monkeypatch: pytest.MonkeyP
     assert len(letters.ledger.dead_letters()) == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert (
-        "2 events are deleted"
+        "2 events deleted"
         in auditflow("dead-letters", "purge", "--code", "Bad", "--url", letters.url).out
     )
     assert (
-        "1 event is deleted" in auditflow("dead-letters", "purge", "--all", "--yes", "--url", letters.url).out
+        "1 event deleted" in auditflow("dead-letters", "purge", "--all", "--yes", "--url", letters.url).out
     )
     assert letters.ledger.dead_letters() == []
 

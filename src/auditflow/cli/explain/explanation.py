@@ -159,7 +159,7 @@ _RESULTS: Final = {
 
 def as_text(explained: Explained) -> str:
     """Write an explanation for people."""
-    made = "" if explained["eventIdGiven"] else ", made for this run: sampling by it differs each time"
+    made = "" if explained["eventIdGiven"] else ", new for this run, so sampling may differ"
     of = "" if explained["tenant"] == PLATFORM_TENANT else f" of tenant {explained['tenant']}"
     lines = [f"event {explained['eventId']}{of}{made}"]
     lines += ["", "redaction, before anything is stored:"] if explained["redaction"] else []

@@ -140,7 +140,7 @@ def replay(  # noqa: PLR0913, PLR0917 - one parameter per option
         if ids is None or len(ids) != 1:
             raise typer.BadParameter("it takes the place of one letter: give one ID", param_hint="--event")
         done = ask(url, "POST", f"dead-letters/{ids[0]}/replay", json=order | {"event": _event(edited)})
-    typer.echo(f"{_events(done['replayed'])} delivered again; see auditflow status")
+    typer.echo(f"{_events(done['replayed'])} will be delivered again; see auditflow status")
 
 
 @group.command("purge")
@@ -200,4 +200,4 @@ def _safe(rows: Any) -> Any:
 
 
 def _events(count: int) -> str:
-    return "1 event is" if count == 1 else f"{count:,} events are"
+    return "1 event" if count == 1 else f"{count:,} events"
