@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 AWSCLI := .venv-awscli/.ready
 
-.PHONY: help demo test test-quick lint format docs docs-check bench torture lock clean
+.PHONY: help demo test test-quick lint format docs docs-check bench dist torture lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -37,6 +37,9 @@ docs-check: $(READY) ## fail when a generated part of the docs is stale
 bench: $(READY) ## measure CPU per event and throughput of a whole `auditflow serve`
 	$(BIN)/python benchmarks/run.py
 
+dist: $(READY) ## build wheel and sdist, and run them on every Python there is
+	sh deploy/dist.sh
+
 SECONDS ?= 1800
 torture: $(READY) ## strike a running `auditflow serve` with random faults for SECONDS=1800
 	$(BIN)/python -m tests.torture --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(if $(REPORT),--report $(REPORT))
@@ -45,7 +48,7 @@ lock: $(READY) ## pin all dependencies again, with hashes
 	sh requirements/lock.sh
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-awscli .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-awscli dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(READY): requirements/dev.txt requirements/tools.txt pyproject.toml
 	@echo "Setting up .venv ..."

@@ -68,3 +68,13 @@ def test_every_link_inside_the_repository_leads_somewhere(page: Path):
 def test_every_sink_has_a_page():
     for entry in discover().sinks.values():
         assert (ROOT / "docs" / "sinks" / f"{entry.name}.md").exists(), entry.name
+
+
+def test_every_page_installs_the_package_that_is_ours():
+    """On PyPI, `auditflow` is somebody else's."""
+    for page in [*PAGES, *ROOT.glob("src/**/*.py"), *ROOT.glob("deploy/**/*.*")]:
+        wrong = re.search(
+            r"pip install [^\n`]*\bauditflow(?!-server\b)\b(?=[\[`'\" ]|$)|\bauditflow\[\w+\]",
+            page.read_text(),
+        )
+        assert not wrong, f"{page.name}: {wrong[0]}"

@@ -22,7 +22,7 @@ from auditflow.errors import (
 def test_the_docstring_is_the_message_and_the_hint_is_filled_in_too():
     error = MissingExtra(what="aws_cloudwatch_sink", package="boto3", extra="aws")
     assert str(error) == "aws_cloudwatch_sink needs the Python package boto3, which is not installed."
-    assert error.hint == "Install it with: pip install 'auditflow[aws]'"
+    assert error.hint == "Install it with: pip install 'auditflow-server[aws]'"
     assert error.explained() == f"{error}\n{error.hint}"
 
 

@@ -69,7 +69,7 @@ class MissingExtra(AuditFlowError):
     """{what} needs the Python package {package}, which is not installed."""
 
     code = "MISSING_EXTRA"
-    hint_template = "Install it with: pip install 'auditflow[{extra}]'"
+    hint_template = "Install it with: pip install 'auditflow-server[{extra}]'"
 
 
 class PluginNotFound(AuditFlowError):

@@ -263,7 +263,7 @@ def test_without_boto3_the_pipeline_is_blocked_and_names_the_extra(serve, tmp_pa
     running = serve(one_pipeline("region: us-east-1"), cloud=cloud, PYTHONPATH=str(shim))
     error = blocked(running)
     assert error["code"] == "MISSING_EXTRA"
-    assert "pip install 'auditflow[aws]'" in error["hint"]
+    assert "pip install 'auditflow-server[aws]'" in error["hint"]
 
 
 def test_no_credentials_and_wrong_ones_are_told_apart(serve, tmp_path, cloud):

@@ -252,7 +252,7 @@ async def test_a_sink_that_cannot_open_blocks_with_the_hint_and_opens_later(worl
     async with world.running(sink):
         await world.publish(1)
         await world.until(lambda: world.condition().get("state") == "blocked")
-        assert "auditflow[aws]" in world.condition()["lastError"]["hint"]
+        assert "auditflow-server[aws]" in world.condition()["lastError"]["hint"]
         installed = True
         assert (await world.settled()).delivered == 1
 

@@ -18,7 +18,7 @@ AUDIENCE: Final = "auditflow"
 
 
 class IdentityProvider:
-    """A provider with one key at a time. Use as a context manager; needs ``auditflow[jwt]``."""
+    """A provider with one key at a time. Use as a context manager; needs ``auditflow-server[jwt]``."""
 
     def __init__(self) -> None:
         self.keys: dict[str, Any] = {}

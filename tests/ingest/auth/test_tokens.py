@@ -360,4 +360,4 @@ def test_without_the_package_the_extra_is_named(provider: IdentityProvider, monk
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(MissingExtra) as missing:
         tokens_of(provider)
-    assert missing.value.hint == "Install it with: pip install 'auditflow[jwt]'"
+    assert missing.value.hint == "Install it with: pip install 'auditflow-server[jwt]'"

@@ -263,7 +263,7 @@ async def test_an_error_of_ours_blocks_with_its_code_and_hint(destination, sink)
     assert [outcome.verdict for outcome in outcomes] == [Verdict.BLOCKED] * 2
     assert (outcomes[0].code, outcomes[0].hint) == (
         "MISSING_EXTRA",
-        "Install it with: pip install 'auditflow[aws]'",
+        "Install it with: pip install 'auditflow-server[aws]'",
     )
 
 

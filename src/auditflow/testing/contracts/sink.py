@@ -159,7 +159,7 @@ class SinkContract:
             monkeypatch.undo()
             await sink.close()
             assert package in str(caught.value)
-            assert f"auditflow[{extra}]" in caught.value.hint
+            assert f"auditflow-server[{extra}]" in caught.value.hint
 
 
 EVENTS: Sequence[Mapping[str, Any]] = (
