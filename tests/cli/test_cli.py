@@ -84,3 +84,32 @@ def test_an_error_is_shown_as_message_and_hint_without_a_traceback(
     answer = auditflow("sinks")
     assert (answer.code, answer.out) == (1, "")
     assert answer.err == "auditflow: There is no sink named 'x'.\nhint: did you mean y?\n"
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+@pytest.mark.parametrize("command", [[], ["serve"], ["dead-letters", "list"]])
+def test_help_has_a_short_name_everywhere(
+    auditflow: Callable[..., Any], command: list[str], flag: str
+) -> None:
+    answer = auditflow(*command, flag)
+    assert (answer.code, "Usage:" in answer.out) == (0, True)
+
+
+@pytest.mark.parametrize("flag", ["-V", "--version"])
+def test_the_version_has_a_short_name(auditflow: Callable[..., Any], flag: str) -> None:
+    assert auditflow(flag).out == f"auditflow {__version__}\n"
+
+
+def test_completion_for_the_shell_is_there(auditflow: Callable[..., Any]) -> None:
+    assert "--install-completion" in auditflow("--help").out
+
+
+@pytest.mark.parametrize("level", ["INFO", "warn", "Warning", "debug"])
+def test_a_level_may_be_written_in_any_usual_way(auditflow: Callable[..., Any], level: str) -> None:
+    answer = auditflow("serve", "--config", "nowhere.yaml", "--log-level", level)
+    assert "nowhere.yaml" in answer.err
+
+
+def test_a_url_without_a_scheme_is_http(auditflow: Callable[..., Any]) -> None:
+    answer = auditflow("status", "--url", "127.0.0.1:1")
+    assert "http://127.0.0.1:1" in answer.err

@@ -17,6 +17,7 @@ from auditflow.errors import AuditFlowError
 from auditflow.telemetry import logs
 
 COMMANDS: Final = (
+    "init",
     "serve",
     "publish",
     "operate.status",
@@ -39,7 +40,7 @@ GROUPS: Final = ("keys", "operate.dead_letters", "aws")
 app = typer.Typer(
     name="auditflow",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing rich takes longer than all the rest of the help
 )
@@ -66,7 +67,9 @@ def _show_version(wanted: bool) -> None:
 def _auditflow(
     version: Annotated[  # noqa: ARG001 - its callback has done what it says
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+        typer.Option(
+            "--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
     token_file: Annotated[
         Path | None,

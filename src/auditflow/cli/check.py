@@ -39,7 +39,7 @@ def run(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Check configuration files and those of their tenants, offline: all problems at once.
+    """Find every problem in a configuration. Works offline, and checks the files of tenants too.
 
     Warnings come after them: they are advice and fail nothing.
     """

@@ -37,7 +37,7 @@ def run(
         ),
     ] = 60.0,
 ) -> None:
-    """Publish events; every event keeps its id across retries."""
+    """Publish events from files or standard input. Every event keeps its id across retries."""
     from auditflow.client import Publisher, Report, read_events
 
     sources = files or [Path("-")]

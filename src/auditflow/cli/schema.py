@@ -5,7 +5,7 @@ from auditflow.cli._shared.output import show_json
 
 
 def run(plugins: PluginsOption = None) -> None:
-    """Print the JSON Schema of auditflow.yaml, for editors."""
+    """Print the JSON Schema of the configuration. Editors use it."""
     from auditflow.config import schema
     from auditflow.plugins import discover
 

@@ -26,6 +26,7 @@ class LogLevel(StrEnum):
     DEBUG = "debug"
     INFO = "info"
     WARNING = "warning"
+    WARN = "warn"
     ERROR = "error"
 
 
@@ -55,7 +56,9 @@ SinkPortOption = Annotated[
 RoleOption = Annotated[
     RoleChoice, typer.Option(envvar="AUDITFLOW_ROLE", help="Run everything, or one role alone.")
 ]
-LevelOption = Annotated[LogLevel, typer.Option(envvar="AUDITFLOW_LOG_LEVEL", help="How much to log.")]
+LevelOption = Annotated[
+    LogLevel, typer.Option(envvar="AUDITFLOW_LOG_LEVEL", case_sensitive=False, help="How much to log.")
+]
 LogFormatOption = Annotated[
     LogFormat, typer.Option(envvar="AUDITFLOW_LOG_FORMAT", help="Log lines for people or for machines.")
 ]
@@ -73,7 +76,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     log_level: LevelOption = LogLevel.INFO,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
-    """Run AuditFlow: publishing on port 8080, delivery, and the sink service on port 8082."""
+    """Run AuditFlow. Services publish on port 8080; the sink service is on port 8082."""
     from auditflow.apps.configuration.active import IN_FORCE, ConfigFile
     from auditflow.apps.serve import Start, serve
     from auditflow.telemetry import logs

@@ -101,8 +101,10 @@ def _compose(document: Document, content: bytes | None) -> yaml.Node | None:
         _refuse_depth(text)
         root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except OSError as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-        document.problems.append(document.problem((), f"the file cannot be read: {reason}"))
+        missing = isinstance(error, FileNotFoundError)
+        reason = "there is no such file" if missing else str(error.strerror)
+        hint = "Write one with `auditflow init`, or name the file that you mean." if missing else ""
+        document.problems.append(document.problem((), f"the file cannot be read: {reason}", hint))
     except UnicodeDecodeError as error:
         document.problems.append(
             _at_offset(document, error.object[: error.start].decode(), "the file is not UTF-8")

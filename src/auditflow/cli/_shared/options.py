@@ -34,6 +34,18 @@ FormatOption = Annotated[
     typer.Option("--format", envvar="AUDITFLOW_FORMAT", help="Print for people or for programs."),
 ]
 
+
+def _with_scheme(url: str) -> str:
+    return url if "://" in url else f"http://{url}"
+
+
 UrlOption = Annotated[
-    str, typer.Option("--url", envvar="AUDITFLOW_URL", metavar="URL", help="Where AuditFlow listens.")
+    str,
+    typer.Option(
+        "--url",
+        envvar="AUDITFLOW_URL",
+        metavar="URL",
+        callback=_with_scheme,
+        help="Where AuditFlow listens; http:// unless it says https://.",
+    ),
 ]

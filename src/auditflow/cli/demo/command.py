@@ -27,7 +27,7 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Watch audit events go through a durable pipeline into CloudWatch Logs, and read them back."""
+    """Watch events go into a local CloudWatch Logs. They pass a durable pipeline and are read back."""
     from auditflow.cli.demo.scenario import Demo
 
     Demo(events, log_group, region, aws=aws).run()

@@ -23,7 +23,7 @@ def run(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Check every pipeline's secrets and its way to CloudWatch Logs step by step, and say what fixes it."""
+    """Try secrets and the way to CloudWatch Logs. Goes step by step, and says what fixes a problem."""
     from auditflow.apps.configuration.secrets import secret_source
     from auditflow.cli._shared import configuration
     from auditflow.cli.doctor import examination

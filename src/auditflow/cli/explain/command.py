@@ -27,7 +27,7 @@ def run(
     plugins: PluginsOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Show what every pipeline that gets the event would make of it and why, offline."""
+    """Show what each pipeline does with an event. Works offline, and says why."""
     from auditflow.cli._shared import configuration
     from auditflow.cli.explain import explanation
     from auditflow.ingest.auth.principal import is_tenant

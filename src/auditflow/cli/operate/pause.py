@@ -14,7 +14,7 @@ def run(
     ],
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
-    """Let a pipeline's events wait in the journal until it is resumed, also over restarts."""
+    """Hold a pipeline's events in the journal. They wait until it is resumed, also over restarts."""
     from urllib.parse import quote
 
     from auditflow.cli._shared.server import ask

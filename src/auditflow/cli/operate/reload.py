@@ -7,7 +7,7 @@ from auditflow.cli._shared.output import safe
 
 
 def run(url: UrlOption = "http://127.0.0.1:8080") -> None:
-    """Put the configuration file in force as it is now. AuditFlow does so by itself when the file changes."""
+    """Read the configuration file again. AuditFlow also does so by itself when the file changes."""
     from auditflow.cli._shared.server import ask
 
     changed = ask(url, "POST", "reload")["changed"]

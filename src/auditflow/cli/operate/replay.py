@@ -27,7 +27,7 @@ def run(
     ] = False,
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
-    """Deliver events of the journal once more, to a new or repaired pipeline; its condition counts."""
+    """Deliver events from the journal again. Their pipeline is new or repaired; its condition applies."""
     from auditflow.cli._shared.server import ask
     from auditflow.cli._shared.times import instant
 

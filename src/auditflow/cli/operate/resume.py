@@ -14,7 +14,7 @@ def run(
     ],
     url: UrlOption = "http://127.0.0.1:8080",
 ) -> None:
-    """Let a paused pipeline go on."""
+    """Let a paused pipeline deliver again."""
     from urllib.parse import quote
 
     from auditflow.cli._shared.server import ask

@@ -26,7 +26,7 @@ def run(
     ] = 1.0,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Show every pipeline: its state, counts that balance, and its last error with what fixes it."""
+    """Show every pipeline and what fixes it. Its counts balance at every moment."""
     status = fetch(url)
     if format is Format.JSON:
         show_json(status)

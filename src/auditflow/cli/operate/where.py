@@ -20,7 +20,7 @@ def run(
     url: UrlOption = "http://127.0.0.1:8080",
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
-    """Show where an event is: filtered, pending, delivered or dead-lettered, in every pipeline, and why."""
+    """Show where an event is. It is filtered, pending, delivered or dead-lettered in each pipeline."""
     from urllib.parse import quote
 
     from auditflow.cli._shared.server import ask
