@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
+import textwrap
 import types
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -16,6 +22,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -42,7 +49,7 @@ class Settings(BaseModel):
         extra="forbid",
         frozen=True,
         coerce_numbers_to_str=True,
-        use_attribute_docstrings=True,
+        defer_build=True,
         hide_input_in_errors=True,
     )
 
@@ -50,6 +57,19 @@ class Settings(BaseModel):
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Put the hints around everything else, also around the validators of subclasses."""
         return core_schema.no_info_wrap_validator_function(cls._refuse_with_hints, handler(source))
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Describe each property with the docstring below it."""
+        given = handler(schema)
+        properties = handler.resolve_ref_schema(given).get("properties", {})
+        texts = docstrings(cls)
+        for name, field in cls.model_fields.items():
+            if name in texts and (field.alias or name) in properties:
+                properties[field.alias or name]["description"] = texts[name]
+        return given
 
     @classmethod
     def _refuse_with_hints(cls, given: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
@@ -124,8 +144,29 @@ class PropertyInfo:
     description: str
 
 
+@cache
+def docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Give the docstring below each property, read from the source: at start nobody needs them."""
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not (issubclass(each, BaseModel) and each.__annotations__):
+            continue
+        with suppress(OSError, SyntaxError):  # made at run time: there is no source
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(each))).body
+            body = tree.body if isinstance(tree, ast.ClassDef) else []
+            found |= {
+                node.target.id: inspect.cleandoc(text.value.value)
+                for node, text in pairwise(body)
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+                if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+                if isinstance(text.value.value, str)
+            }
+    return found
+
+
 def describe(model: type[BaseModel]) -> list[PropertyInfo]:
     """Describe every property of a model, in its order."""
+    texts = docstrings(model)
     return [
         PropertyInfo(
             name=str(field.alias or name),
@@ -133,7 +174,7 @@ def describe(model: type[BaseModel]) -> list[PropertyInfo]:
             default="" if field.is_required() else _default_text(field),
             required=field.is_required(),
             secret=SecretStr in _parts(field.annotation),
-            description=" ".join((field.description or "").split()),
+            description=" ".join((field.description or texts.get(name, "")).split()),
         )
         for name, field in model.model_fields.items()
     ]

@@ -17,7 +17,9 @@ from auditflow.plugins import discover
 @pytest.fixture
 def start(tmp_path: Path) -> Start:
     config = Config.model_validate({"server": {"port": 0, "sink-port": 0}})
-    return Start(config, discover(), tmp_path, ["false"], ConfigFile(tmp_path / "a.yaml"), b"{}", config)
+    return Start(
+        config, discover(), tmp_path, lambda _role: ["false"], ConfigFile(tmp_path / "a.yaml"), b"{}", config
+    )
 
 
 def test_the_data_directory_is_that_of_the_command_line_then_of_the_file_then_one_here(start, tmp_path):

@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from auditflow.api.sink_service import OpenSinks, SinkService, build
 from auditflow.apps.configuration.reload import Change, Reload
 from auditflow.apps.configuration.secrets import secret_source
 from auditflow.apps.configuration.tenants import tenant_folder, terms, watch
@@ -21,6 +20,7 @@ from auditflow.apps.lifecycle import pass_over_what_lasts, reload_requested, sto
 from auditflow.apps.operator import Operator
 from auditflow.apps.operator_audit import AuditedCommands, authenticating, operator_audit_of
 from auditflow.apps.pipeline_runtime import CHANGE_SECONDS, PipelineRuntime, Stores, ended, runtime_of
+from auditflow.apps.sink_service import sink_service
 from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
 from auditflow.ingest.operator_audit import ITSELF
 from auditflow.journal import Journal
@@ -34,7 +34,6 @@ from auditflow.pipelines.record.recorder import Recorder
 from auditflow.plugins import NO_SECRETS, Catalogue
 from auditflow.secrets.sources import SecretSource
 from auditflow.sinks._base import Outcome
-from auditflow.sinks._egress_policy import LOOPBACK, EgressPolicy
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +52,8 @@ async def run(
     folder = tenant_folder(config, catalogue, directory, keeps=True)
     enabled = running(config, folder.tenants if folder else None)
     register(ledger, journal, enabled)
-    # without auth it is bound to loopback, and its callers are here as well
-    here = LOOPBACK if config.auth is None else ()
-    sinks = OpenSinks(EgressPolicy((*config.server.sink_service_may_reach, *here)))
-    server = _sink_service(config, SinkService(catalogue, sinks), directory)
+    service = sink_service(config, catalogue, authenticating(config, directory))
+    server = Server(service, config.server.shutdown_timeout, config.server.tls)
     own = operator_audit_of(config, directory)
     delivery = Delivery(
         enabled, catalogue, TailReader(journal), ledger, secret_source(config.secrets, os.environ)
@@ -85,15 +82,9 @@ async def run(
                 task.cancel()
             server.stop()
     finally:
-        await sinks.close()
+        await service.close()
         ledger.close()
         journal.close()
-
-
-def _sink_service(config: Config, service: SinkService, directory: DataDirectory) -> Server:
-    authenticator = authenticating(config, directory)
-    app = build(service, lambda: "", config.server.max_request_bytes, authenticator)
-    return Server(app, config.server.shutdown_timeout, config.server.tls)
 
 
 async def _reload(  # noqa: PLR0913, PLR0917 - all that it concerns
@@ -201,11 +192,11 @@ class Delivery:
         return sorted(new.keys() | {work.running.name for work in ending})
 
     def _made(self, running: Running, catalogue: Catalogue, account: Account) -> PipelineRuntime:
-        def egress(choice: SinkChoice) -> Destination:
+        def destination_of(choice: SinkChoice) -> Destination:
             create = catalogue.get_sink(choice.name).create
-            return self._destinations.egress(choice, lambda: create(choice.properties, self._secrets))
+            return self._destinations.of(choice, lambda: create(choice.properties, self._secrets))
 
-        return runtime_of(running, catalogue, self._stores, account, egress)
+        return runtime_of(running, catalogue, self._stores, account, destination_of)
 
     async def _start(self, works: Iterable[PipelineRuntime], tasks: asyncio.TaskGroup) -> None:
         for work in works:

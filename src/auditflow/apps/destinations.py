@@ -21,7 +21,7 @@ class Destinations:
         self._known: dict[tuple[str, str], list[tuple[SinkChoice, Destination]]] = defaultdict(list)
         """By name of the sink and what its properties show, which may be the same though secrets differ."""
 
-    def egress(self, choice: SinkChoice, create: Callable[[], Sink[Any]]) -> Destination:
+    def of(self, choice: SinkChoice, create: Callable[[], Sink[Any]]) -> Destination:
         """Give the destination of a sink with these properties; `create` makes the sink where there is none yet."""
         alike = self._known[choice.name, repr(choice.properties)]
         for other, destination in alike:

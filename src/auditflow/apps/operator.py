@@ -37,9 +37,12 @@ class Operator:
     async def run(self) -> None:
         """Look for commands until cancelled. Raises JournalDamaged."""
         while True:
-            if await asyncio.to_thread(self._commands.carry_out, self.carry_out):
+            if self._commands.waiting() and await self._carried_out():
                 self._changed(await asyncio.to_thread(self._ledger.accounts))
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _carried_out(self) -> int:
+        return await asyncio.to_thread(self._commands.carry_out, self.carry_out)
 
     def carry_out(self, name: str, values: Values) -> Values:
         """Do what one command says. Raises CommandRefused, JournalUnavailable, JournalDamaged."""

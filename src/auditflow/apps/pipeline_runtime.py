@@ -87,7 +87,7 @@ def runtime_of(
     catalogue: Catalogue,
     stores: Stores,
     account: Account,
-    egress: Callable[[SinkChoice], Destination],
+    destination_of: Callable[[SinkChoice], Destination],
 ) -> PipelineRuntime:
     """Make what is done for one pipeline; `reach` gives the destinations."""
     config = running.config
@@ -96,10 +96,10 @@ def runtime_of(
     decide = decide_of(config, catalogue)
     policy, second = config.delivery, config.sink.fallback
     target = DeliveryTarget(
-        egress(config.sink),
+        destination_of(config.sink),
         policy,
         PauseGate(paused=account.paused),
-        Fallback(egress(second), policy.fallback_after, second.backfill) if second else None,
+        Fallback(destination_of(second), policy.fallback_after, second.backfill) if second else None,
         RateLimiter(policy.rate or 0.0),
     )
     record = PipelineOutcomes(running.name, account.progress, recorder, tenant=running.tenant)

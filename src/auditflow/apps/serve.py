@@ -44,8 +44,8 @@ class Start:
     """The file's configuration, with what the command line says in place of it."""
     catalogue: Catalogue
     data_dir: Path | None
-    command: list[str]
-    """Command line that starts this again; a role is chosen by adding ``--role NAME``."""
+    command: Callable[[RoleName], list[str]]
+    """Gives the command line that starts a role of the same."""
     file: ConfigFile
     text: bytes
     """The file's content."""
@@ -95,14 +95,15 @@ def _activate(start: Start, active_configuration: ActiveConfiguration) -> bool:
 def _serve_all(start: Start, directory: DataDirectory) -> int:
     server = start.config.server
     finishing = server.shutdown_timeout + KILL_SECONDS
-    locks = {name: directory.lock(name, finishing) for name in ("ingest", "delivery")}
+    names: tuple[RoleName, ...] = ("ingest", "delivery")
+    locks = {name: directory.lock(name, finishing) for name in names}
     active_configuration = ActiveConfiguration(directory.config, copies=True)
     environment = {IN_FORCE: str(active_configuration.copy)} if _activate(start, active_configuration) else {}
     listeners = {name: _bound(start.config, name) for name in ("ingest", "delivery")}
     ingest, delivery = (
         Role(
             name,
-            [*start.command, "--role", name],
+            start.command(name),
             listeners[name],
             locks[name],
             environment,

@@ -1,8 +1,6 @@
 """``auditflow serve``: accept, keep, decide, deliver."""
 # Tested in tests/apps/test_serve.py.
 
-import os
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -77,19 +75,18 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run AuditFlow. Services publish on port 8080; the sink service is on port 8082."""
-    from auditflow.apps.configuration.active import IN_FORCE, ConfigFile
-    from auditflow.apps.serve import Start, serve
-    from auditflow.telemetry import logs
+    from auditflow.apps.role import Options
 
-    logs.configure(log_level.value, log_format.value, "serve" if role is RoleChoice.ALL else role.value)
-    file = ConfigFile(config, plugins)
-    text = Path(os.environ[IN_FORCE]).read_bytes() if IN_FORCE in os.environ else file.read()
-    loaded, catalogue = file.load(text)
-    given = {"host": host, "port": port, "sink_host": sink_host, "sink_port": sink_port}
-    server = loaded.server.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
+    options = Options(
+        config=str(config),
+        role=role.value,
+        data_dir=str(data_dir) if data_dir else None,
+        plugins=str(plugins) if plugins else None,
+        host=host,
+        port=port,
+        sink_host=sink_host,
+        sink_port=sink_port,
+        log_level=log_level.value,
+        log_format=log_format.value,
     )
-    command = [sys.executable, "-m", "auditflow", *sys.argv[1:]]
-    in_place = loaded.model_copy(update={"server": server})
-    start = Start(in_place, catalogue, data_dir, command, file, text or b"", loaded)
-    raise typer.Exit(serve(start, role.value))
+    raise typer.Exit(options.run())

@@ -29,6 +29,8 @@ POLL_SECONDS: Final = 0.02
 FORGOTTEN_SECONDS: Final = 3600.0
 """An answer that nobody has fetched for so long is dropped, and a draft that a crash has left."""
 
+UNSURE_NANOSECONDS: Final = 50_000_000
+"""Two changes of a folder within a tick of its clock look like one."""
 MAX_NAMES: Final = 20
 """Pipelines named in a refusal."""
 
@@ -44,6 +46,8 @@ class Commands:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._seen = 0
+        """When the folder had last changed, Unix time in nanoseconds."""
 
     async def ask(self, name: str, **values: Any) -> Values:
         """Have a command carried out and give what it came to.
@@ -62,6 +66,15 @@ class Commands:
         if "refused" in result:
             raise CommandRefused(reason=result["refused"], status=result["status"])
         return result
+
+    def waiting(self) -> bool:
+        """Tell whether commands may wait: the folder has changed since this was asked last, or a moment ago."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+        except OSError:
+            return False
+        seen, self._seen = self._seen, changed
+        return changed != seen or time.time_ns() - changed < UNSURE_NANOSECONDS
 
     def carry_out(self, carry_out: CarryOut) -> int:
         """Carry out the commands that wait, oldest first, and answer each; give how many there were.

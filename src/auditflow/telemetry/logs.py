@@ -10,12 +10,13 @@ import sys
 import time
 from typing import Any, Final, Literal
 
+Style = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 AWS_DEBUG: Final = ("AWS_SDK_LOGGING", "BOTO_LOG_LEVEL")
 """Environment variables that, set to ``debug``, ask for a line per request to AWS whatever the level."""
 
 
-def configure(level: str, style: Literal["text", "json"], role: str) -> None:
+def configure(level: str, style: Style, role: str) -> None:
     """Send all logging to standard error. `role` names the process on every line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(role) if style == "json" else _Text(role))
