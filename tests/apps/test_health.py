@@ -16,7 +16,8 @@ import pytest
 
 from auditflow.apps import health
 from auditflow.apps.health import answers
-from auditflow.apps.http.server import Server, bind
+from auditflow.apps.http.listener import bind
+from auditflow.apps.http.server import Server
 from auditflow.config.tls import TlsConfig
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from auditflow.apps import data_directory
 from auditflow.apps.configuration.active import IN_FORCE, ActiveConfiguration, ConfigFile
-from auditflow.apps.http.server import bind
+from auditflow.apps.http.listener import bind
 from auditflow.apps.lifecycle import EXIT_DAMAGED
 from auditflow.apps.serve import Start, _bound, _run, serve
 from auditflow.config import Config

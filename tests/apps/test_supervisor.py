@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SUPERVISOR = """
 import asyncio, logging, os, sys
 from auditflow.apps import supervisor
-from auditflow.apps.http.server import bind
+from auditflow.apps.http.listener import bind
 
 logging.basicConfig(level="INFO", format="%(message)s")
 supervisor.KILL_SECONDS = 0.3

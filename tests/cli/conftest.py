@@ -14,7 +14,8 @@ from auditflow.api import ingest_app
 from auditflow.api.ingest_app import Operating
 from auditflow.api.operate.events import Where
 from auditflow.api.operate.status import Status
-from auditflow.apps.http.server import Server, bind
+from auditflow.apps.http.listener import bind
+from auditflow.apps.http.server import Server
 from auditflow.apps.operator import Operator
 from auditflow.apps.operator_audit import AuditedCommands
 from auditflow.cli import main

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from auditflow.apps.configuration.active import IN_FORCE, ActiveConfiguration, ConfigFile
 from auditflow.apps.configuration.reload import Reload
 from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
-from auditflow.apps.http.server import adopt, bind
+from auditflow.apps.http.listener import adopt, bind
 from auditflow.apps.lifecycle import (
     EXIT_DAMAGED,
     LISTENER,

@@ -11,7 +11,8 @@ import pytest
 from auditflow.apps.http import connection as connection_module
 from auditflow.apps.http import server as server_module
 from auditflow.apps.http.connection import HEAD_BYTES, HEADERS, most_connections
-from auditflow.apps.http.server import Server, bind
+from auditflow.apps.http.listener import bind
+from auditflow.apps.http.server import Server
 from auditflow.ingest.limits import Limits
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"

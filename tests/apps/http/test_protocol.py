@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from auditflow.apps.http import protocol
-from auditflow.apps.http.server import Server, bind
+from auditflow.apps.http.listener import bind
+from auditflow.apps.http.server import Server
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal.memory import MemoryJournal

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from auditflow.apps.http import server as server_module
-from auditflow.apps.http.server import Server, adopt, bind
+from auditflow.apps.http.listener import adopt, bind
+from auditflow.apps.http.server import Server
 from auditflow.config.tls import TlsConfig
 from auditflow.errors import AddressInUse, AddressUnusable
 from auditflow.ingest.auth import watched

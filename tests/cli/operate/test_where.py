@@ -13,7 +13,8 @@ from fastapi import FastAPI
 from auditflow import config as configuration
 from auditflow.api import problems
 from auditflow.api.operate import events as where
-from auditflow.apps.http.server import Server, bind
+from auditflow.apps.http.listener import bind
+from auditflow.apps.http.server import Server
 from auditflow.config import PipelineConfig
 from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 from collections.abc import Iterator
@@ -13,11 +12,10 @@ from typing import Any, Final
 import uvicorn
 
 from auditflow.apps.http.connection import REQUEST_SECONDS, Connection, close_late
+from auditflow.apps.http.listener import BACKLOG
 from auditflow.config.tls import RenewableContext, TlsConfig
-from auditflow.errors import AddressInUse, AddressUnusable
 from auditflow.ingest.auth.watched import Watched
 
-BACKLOG: Final = 2048
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the idle time of usual load balancers (60 s), so that they close first and no request is lost."""
 
@@ -38,35 +36,7 @@ SWEEP_SECONDS: Final = 2.0
 """How often connections are looked through for clients that are late."""
 HTTPS_ONLY: Final = ("Strict-Transport-Security", "max-age=31536000")
 
-_PORT_REASONS: Final = {errno.EADDRINUSE: "the port is in use", errno.EACCES: "the port needs more rights"}
-
 _log = logging.getLogger(__name__)
-
-
-def bind(host: str, port: int, flag: str) -> socket.socket:
-    """Bind a listening socket; port 0 takes a free one.
-
-    Raises AddressInUse or AddressUnusable, which name the flag to change; `flag` is the port's.
-    """
-    try:
-        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with contextlib.ExitStack() as undo:
-            listener = undo.enter_context(socket.socket(family, kind, proto))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-            undo.pop_all()  # all went well: it stays open
-    except (OSError, UnicodeError) as error:  # UnicodeError: what cannot be a name of a host
-        if reason := _PORT_REASONS.get(getattr(error, "errno", 0)):
-            raise AddressInUse(host=host, port=port, reason=reason, flag=flag) from None
-        reason = getattr(error, "strerror", "") or "it is not an address"
-        raise AddressUnusable(host=host, reason=reason, flag=flag.replace("port", "host")) from None
-    return listener
-
-
-def adopt(descriptor: int) -> socket.socket:
-    """Take over a listening socket that a parent process has bound."""
-    return socket.socket(fileno=descriptor)
 
 
 class Server(uvicorn.Server):
