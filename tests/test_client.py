@@ -111,11 +111,10 @@ def test_a_server_that_is_not_there_is_given_up_after_patience(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://localhost", "http://localhost:x", "nonsense"])
-def test_an_address_that_cannot_be_right_is_given_up_at_once(tmp_path, url):
-    started = time.monotonic()
+def test_an_address_that_cannot_be_right_is_given_up_at_once(tmp_path, url, monkeypatch):
+    monkeypatch.setattr("auditflow.client.time.sleep", pytest.fail)
     with pytest.raises(PublishGivenUp):
         publish(url, chunk_of(tmp_path, EVENT), patience=60)
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def delivery(journal, ledger, made) -> Callable[..., Any]:
 
         async def stop() -> None:
             stopping.set()
-            await asyncio.wait_for(running, 20)
+            await asyncio.wait_for(running, 60)
 
         yield stop
         await stop()
@@ -155,7 +155,7 @@ class Changing:
         return await _change(self.delivery, self.journal, self.ledger, configs, self.catalogue)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - a plain store
                 await asyncio.sleep(0.005)
 
@@ -176,7 +176,7 @@ async def changing(journal, ledger, made) -> AsyncIterator[Changing]:
     running = asyncio.create_task(delivery.run(stopping, 5))
     yield Changing(delivery, catalogue, journal, ledger)
     stopping.set()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, 60)
 
 
 async def test_only_pipelines_that_change_are_touched_and_they_go_on_where_they_were(changing, made):

@@ -52,7 +52,7 @@ class World:
         housekeeping = Housekeeping(self.ledger, self.config, self.tell)
         housekeeping.on_purge = lambda count, reason: self.purges.append((count, reason))
         working = asyncio.create_task(housekeeping.run())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - a thread changes what is awaited
                 await asyncio.sleep(0.005)
         working.cancel()

@@ -39,15 +39,15 @@ def start(*, supervised: bool, brief: bool = False) -> subprocess.Popen[bytes]:
 def test_a_signal_asks_for_a_stop(number):
     process = start(supervised=True)
     process.send_signal(number)
-    assert process.communicate(timeout=20)[0] == b"stopping\n"
+    assert process.communicate(timeout=120)[0] == b"stopping\n"
     assert process.returncode == 0
 
 
 def test_a_role_stops_when_its_supervisor_is_gone():
     process = start(supervised=True)
-    assert process.communicate(timeout=20)[0] == b"stopping\n"
+    assert process.communicate(timeout=120)[0] == b"stopping\n"
 
 
 def test_a_process_of_its_own_does_not_mind_a_closed_standard_input():
     process = start(supervised=False, brief=True)
-    assert process.communicate(timeout=20)[0] == b"still here\n"
+    assert process.communicate(timeout=120)[0] == b"still here\n"

@@ -114,7 +114,7 @@ async def test_the_pipelines_are_told_after_a_command(ledger, tmp_path):
         Operator(commands, MemoryJournal(), ledger, told.put_nowait, reloaded).run()
     )
     await commands.ask("pause", pipeline="b")
-    accounts = await asyncio.wait_for(told.get(), 5)
+    accounts = await asyncio.wait_for(told.get(), 60)
     working.cancel()
     assert [account.pipeline for account in accounts if account.paused] == ["b"]
 

@@ -59,7 +59,7 @@ def keeping(own: OperatorAudit, publish: Publish) -> Iterator[None]:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - files and the journal tell nobody
             await asyncio.sleep(0.01)
 

@@ -9,6 +9,7 @@ LIMIT = 4.0
 SCALE = 0.15
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_an_event_published_in_batches_costs_no_more_cpu_than_it_did(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)

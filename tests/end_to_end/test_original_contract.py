@@ -178,7 +178,7 @@ class Installation:
             rows[:] = self.call("GET", "/api/v1/status", tenant, READ).json()["pipelines"]
             return not any(row["pending"] for row in rows)
 
-        wait_for(ended, 30, f"the events of {tenant}")
+        wait_for(ended, 120, f"the events of {tenant}")
         return rows
 
 

@@ -34,7 +34,7 @@ def test_a_new_pipeline_gets_what_was_accepted_before_it(serve, cloud):
         )
     running.settled()
     running.config.write_text(CLOUDWATCH + NEW + EVEN)
-    wait_for(lambda: "changed: new" in running.log, 10, "the new pipeline")
+    wait_for(lambda: "changed: new" in running.log, 120, "the new pipeline")
     done = replay(running, "--pipeline", "new", "--since", "1h", "--dry-run")
     assert done.stdout == "new takes 500 of the 1,000 events of that time\n"
     assert running.status("new")["accepted"] == 0
@@ -55,7 +55,7 @@ def test_a_repaired_pipeline_gets_them_once_more(serve, cloud):
     running.publish(event)
     running.settled()
     assert replay(running, "--pipeline", "cloudwatch", "--since", "1m").returncode == 0
-    wait_for(lambda: running.status()["accepted"] == 2, 10, "the replay")
+    wait_for(lambda: running.status()["accepted"] == 2, 120, "the replay")
     assert running.settled()["delivered"] == 2
     assert len(cloud.events("/aws/auditflow/test")) == 2
 

@@ -119,7 +119,7 @@ def test_each_problem_is_named_with_what_fixes_it_and_ends_when_it_is_fixed(serv
     running = serve(pipelines({"fine": {}, "accepted": {}}), cloud=cloud)
     events = published(running)
     for name, problem in TROUBLES.items():
-        wait_for(lambda name=name: running.status(name)["lastError"], 30, f"{name} to show its problem")
+        wait_for(lambda name=name: running.status(name)["lastError"], 120, f"{name} to show its problem")
         status = running.status(name)
         found = status["lastError"]
         assert (status["state"], found["code"]) == (problem.state, problem.code), name
@@ -145,7 +145,7 @@ def test_a_closed_network_is_waited_out(serve, cloud):
         port = taken.getsockname()[1]
     running = serve(pipelines({"network": {"endpoint-url": f"http://127.0.0.1:{port}"}}), cloud=cloud)
     events = published(running)
-    wait_for(lambda: running.status("network")["state"] == "retrying", 30, "the network to be missed")
+    wait_for(lambda: running.status("network")["state"] == "retrying", 120, "the network to be missed")
     found = running.status("network")["lastError"]
     assert f"127.0.0.1:{port}" in found["message"]
     assert "let this machine reach the service" in found["hint"]
@@ -163,7 +163,7 @@ def test_without_credentials_events_are_held_and_the_hint_names_the_ways_to_give
     }
     running = serve(pipelines({"fine": {}}), cloud=cloud, **nothing)
     events = published(running)
-    wait_for(lambda: running.status("fine")["state"] == "blocked", 30, "the pipeline to be blocked")
+    wait_for(lambda: running.status("fine")["state"] == "blocked", 120, "the pipeline to be blocked")
     found = running.status("fine")["lastError"]
     assert found["code"] == "NoCredentialsError"
     assert "AWS_ACCESS_KEY_ID" in found["hint"]

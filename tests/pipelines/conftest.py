@@ -106,9 +106,9 @@ class World:
             self.gate.stop()
             for redelivery in redeliveries:
                 redelivery.wake()
-            await asyncio.wait_for(asyncio.gather(*jobs[2:]), 5)
+            await asyncio.wait_for(asyncio.gather(*jobs[2:]), 60)
             recorder.stop()
-            await asyncio.wait_for(asyncio.gather(*jobs), 5)
+            await asyncio.wait_for(asyncio.gather(*jobs), 60)
 
     def account(self) -> Account:
         (account,) = [each for each in self.ledger.accounts() if each.pipeline == "p"]
@@ -124,7 +124,7 @@ class World:
         return pending
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self.pending()
                 await asyncio.sleep(0.002)

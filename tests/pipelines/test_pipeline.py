@@ -401,7 +401,7 @@ async def test_damage_found_by_a_pipeline_that_lags_reaches_who_runs_it(world, s
         record,
     )
     with pytest.raises(ExceptionGroup) as caught:
-        await asyncio.wait_for(pipeline.run(), 5)
+        await asyncio.wait_for(pipeline.run(), 60)
     assert caught.group_contains(JournalDamaged)
 
 

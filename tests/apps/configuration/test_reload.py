@@ -44,7 +44,7 @@ class World:
         return self.told[-1]
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not condition():  # noqa: ASYNC110 - files are looked at, too
                 await asyncio.sleep(0.005)
 

@@ -116,12 +116,12 @@ async def test_https_is_served_and_a_renewed_certificate_shown_without_a_restart
     async with serving(hello, tls) as port:
         assert await asyncio.to_thread(shown, port) == certificate.read_bytes()
         new_certificate.replace(certificate)  # the key comes later: until then they do not fit
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while "the old ones stay" not in caplog.text:  # noqa: ASYNC110 - a line of the log is no event
                 await asyncio.sleep(0.02)
         assert await asyncio.to_thread(shown, port) != certificate.read_bytes()
         new_key.replace(key)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await asyncio.to_thread(shown, port) != certificate.read_bytes():  # noqa: ASYNC110 - nor is a file
                 await asyncio.sleep(0.02)
         trusting = ssl.create_default_context(cafile=certificate)
@@ -174,7 +174,7 @@ async def test_who_signs_client_certificates_may_change_without_a_restart(issue,
 
         assert (await admitted(old), await admitted(new)) == (True, False)
         new[0].replace(trusted)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await admitted(new):  # noqa: ASYNC110 - nor is a file
                 await asyncio.sleep(0.02)
         assert not await admitted(old)

@@ -146,6 +146,7 @@ async def test_refusals_are_counted_each_and_told_once_a_minute_for_the_same_pee
     assert refused("missing") == before + 24
 
 
+@pytest.mark.alone
 async def test_what_is_known_costs_microseconds(everything, provider, file):
     _, key = file.create("web", "acme", ["audit-event:write"])
     token = provider.token(tenant="acme", scope="audit-event:write")

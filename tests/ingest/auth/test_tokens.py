@@ -55,7 +55,7 @@ async def refusal(checked: Tokens, token: str) -> Refusal:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - it comes true in the provider's thread
             await asyncio.sleep(0.01)
 

@@ -105,6 +105,7 @@ def test_what_is_found_leaves_a_trace_in_the_bytes_of_an_event(
     "piece",
     ["a", "4", "4111 ", "411-", "A", "DE89 ", "eyJ", "eyJ.", "AKIA", "a/", "1.", "a:", "::", ".", "a@", "a@b.", "a@b.cc", "%40"],
 )  # fmt: skip
+@pytest.mark.alone
 @pytest.mark.usefixtures("no_garbage_collection")
 def test_time_is_linear_in_the_text(detector: str, piece: str):
     def seconds(times: int) -> float:

@@ -171,6 +171,7 @@ def test_hashing_remembers_no_long_texts():
 @pytest.mark.parametrize(
     "piece", ["@", "eyJ", "4111 ", "411-", "DE89 ", "a::", "1.2.3.4,", "a@b.cc ", '\\"email']
 )
+@pytest.mark.alone
 @pytest.mark.usefixtures("no_garbage_collection")
 def test_time_is_linear_in_the_event(piece: str):
     rules = [{"detector": detector} for detector in DETECTORS] + [{"field": "extra.email"}]
@@ -197,6 +198,7 @@ def seconds_for(value: str, times: int, *rules: dict[str, Any]) -> float:
     "value",
     ['""', '"a@b.cc"', '"::1"', f'"{CARD}"', CARD, "0", "1.5", "1e999", "[]", "{}", '{"x":{"card":1}}'],
 )
+@pytest.mark.alone
 @pytest.mark.usefixtures("no_garbage_collection")
 def test_time_is_linear_in_the_number_of_values(value: str):
     rules = [{"detector": detector} for detector in DETECTORS]

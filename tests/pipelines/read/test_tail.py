@@ -47,11 +47,11 @@ async def running(journal: CountingJournal) -> AsyncIterator[TailReader]:
     running = asyncio.create_task(tail.run())
     yield tail
     tail.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
 
 
 async def until_read(tail: TailReader, end: int) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while tail._next < end:  # noqa: ASYNC110 - a thread changes what is awaited
             await asyncio.sleep(0.001)
 
@@ -61,7 +61,7 @@ async def test_whoever_waits_at_the_head_gets_the_next_block_from_one_read(journ
         waiting = [asyncio.create_task(tail.next(1, PauseGate())) for _ in range(3)]
         await asyncio.sleep(0.01)
         await journal.publish(4)
-        results = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+        results = await asyncio.wait_for(asyncio.gather(*waiting), 60)
     assert [[one.sequences[0] for one in slices] for slices in results] == [[1]] * 3
     assert journal.reads == [1]
 
@@ -130,9 +130,9 @@ async def test_a_stop_of_a_pipeline_lets_go_who_waits_for_it_and_nobody_else(jou
         await asyncio.sleep(0.01)
         gates[0].stop()
         with pytest.raises(Stopped):
-            await asyncio.wait_for(waiting[0], 5)
+            await asyncio.wait_for(waiting[0], 60)
         await journal.publish()
-        assert [one.sequences[0] for one in await asyncio.wait_for(waiting[1], 5)] == [2]
+        assert [one.sequences[0] for one in await asyncio.wait_for(waiting[1], 60)] == [2]
 
 
 async def test_after_one_block_the_next_is_awaited_without_keeping_the_loop_busy(journal):
@@ -148,7 +148,7 @@ async def test_damage_reaches_who_runs_the_tail(journal):
     await journal.publish()
     journal.fault = JournalDamaged(path="journal.db", reason="checksum")
     with pytest.raises(JournalDamaged):
-        await asyncio.wait_for(tail.run(), 5)
+        await asyncio.wait_for(tail.run(), 60)
 
 
 async def test_damage_reaches_who_reads_alone(journal):
@@ -166,7 +166,7 @@ async def test_events_missing_before_the_head_make_nobody_read_again_and_again(j
         await asyncio.sleep(0.05)
         assert len(journal.reads) == 1
         await journal.publish()
-        assert [one.sequences[0] for one in await asyncio.wait_for(waiting, 5)] == [1, 2]
+        assert [one.sequences[0] for one in await asyncio.wait_for(waiting, 60)] == [1, 2]
 
 
 async def test_an_empty_read_at_the_head_is_not_repeated_without_a_pause(journal, monkeypatch):
@@ -190,4 +190,4 @@ async def test_blocks_that_arrive_during_an_empty_read_are_not_missed(journal, m
         return []
 
     monkeypatch.setattr(tail, "read", read_while_one_arrives)
-    assert [one.sequences[0] for one in await asyncio.wait_for(tail.next(1, PauseGate()), 5)] == [1, 2]
+    assert [one.sequences[0] for one in await asyncio.wait_for(tail.next(1, PauseGate()), 60)] == [1, 2]

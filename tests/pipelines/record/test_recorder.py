@@ -72,11 +72,11 @@ async def running(recorder: Recorder) -> AsyncIterator[None]:
     job = asyncio.create_task(recorder.run())
     yield
     recorder.stop()
-    await asyncio.wait_for(job, 5)
+    await asyncio.wait_for(job, 60)
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - a thread changes what is awaited
             await asyncio.sleep(0.001)
 
@@ -247,7 +247,7 @@ async def test_damage_ends_it_and_whoever_wants_to_deliver_hears_of_it(recorder,
     assert recorder.writable()
     recorder.add(Update("p", progress_to(2), delivered=1))
     with pytest.raises(JournalDamaged):
-        await asyncio.wait_for(recorder.run(), 5)
+        await asyncio.wait_for(recorder.run(), 60)
     with pytest.raises(JournalDamaged):
         recorder.writable()
 
@@ -280,7 +280,7 @@ async def test_it_works_on_a_real_ledger(tmp_path):
 async def test_who_waits_for_what_was_added_does_not_wait_for_what_others_add_later(recorder, ledger):
     gate = PauseGate()
     async with running(recorder):
-        await asyncio.wait_for(recorder.written(gate), 5)
+        await asyncio.wait_for(recorder.written(gate), 60)
         ledger.gate.clear()
         recorder.add(Update("p", progress_to(2), delivered=1))
         await until(lambda: bool(ledger.commits))
@@ -294,7 +294,7 @@ async def test_who_waits_for_what_was_added_does_not_wait_for_what_others_add_la
         ledger.gate.set()
         await until(lambda: ledger.account().delivered == 1)
         ledger.gate.clear()
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 60)
         gate.stop()
         with pytest.raises(Stopped):
             await recorder.written(gate)

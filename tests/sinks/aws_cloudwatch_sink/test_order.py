@@ -143,9 +143,9 @@ async def test_a_pipeline_is_never_overtaken_even_after_retries(cloud, monkeypat
     await asyncio.to_thread(cloud.wait_for, 600, GROUP, timeout=60)
     tail.stop()
     gate.stop()
-    await asyncio.wait_for(jobs[2], 5)
+    await asyncio.wait_for(jobs[2], 60)
     recorder.stop()
-    await asyncio.wait_for(asyncio.gather(*jobs), 5)
+    await asyncio.wait_for(asyncio.gather(*jobs), 60)
     await destination.close()
     for n in range(3):
         assert arrived(cloud, f"s{n}") == list(range(n, 600, 3))
