@@ -242,23 +242,32 @@ sent = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@given(st.lists(sent, min_size=1, max_size=3), st.sampled_from([None, "acme"]))
-def test_taking_all_at_once_is_as_good_as_taking_one_after_the_other(events: list[dict], tenant: str | None):
-    raws = [json.dumps(each, separators=(",", ":")).encode() for each in events]
-    stamp = Stamp(AT, "corr-1", tenant)
-    quick, slow = decoding._together(raws, stamp, Limits()), decoding._one_by_one(raws, stamp, Limits())
+publishers = st.builds(
+    lambda number, tenant: Stamp(AT, f"corr-{number}", tenant),
+    st.integers(1, 2),
+    st.sampled_from([None, "acme"]),
+)
+
+
+@given(st.lists(st.tuples(sent, publishers), min_size=1, max_size=4))
+def test_taking_all_at_once_is_as_good_as_taking_one_after_the_other(requests: list[tuple[dict, Stamp]]):
+    raws = [json.dumps(each, separators=(",", ":")).encode() for each, _ in requests]
+    stamps = [stamp for _, stamp in requests]
+    quick, slow = decoding._together(raws, stamps, Limits()), decoding._one_by_one(raws, stamps, Limits())
     if quick is None:
         return
     assert slow.rejected == []
     assert (list(quick.indexes), list(quick.batch.supplied)) == (slow.indexes, slow.batch.supplied)
     assert (quick.batch.tenants, quick.batch.times) == (slow.batch.tenants, slow.batch.times)
-    if slow.batch.supplied:
-        assert (quick.batch.ids, quick.batch.events) == (slow.batch.ids, slow.batch.events)
+    for place in slow.batch.supplied:
+        assert quick.batch.ids[place] == slow.batch.ids[place]
+        assert quick.batch.events[place] == slow.batch.events[place]
     without_ids = [
         [{k: v for k, v in json.loads(event).items() if k != "eventId"} for event in result.batch.events]
         for result in (quick, slow)
     ]
     assert without_ids[0] == without_ids[1]
+    assert [json.loads(event)["eventId"].lower() for event in quick.batch.events] == quick.batch.ids
 
 
 def test_usual_events_are_taken_all_at_once():
@@ -269,8 +278,8 @@ def test_usual_events_are_taken_all_at_once():
         {"tenantId": "acme", "eventTime": AT, "extra": {"a": 1}},
     ):
         raws = [event(**more).encode()] * 3
-        assert decoding._together(raws, Stamp(AT, "corr-1"), Limits()) is not None
-        assert decoding._together(raws, Stamp(AT, "corr-1", "acme"), Limits()) is not None
+        assert decoding._together(raws, [Stamp(AT, "corr-1")] * 3, Limits()) is not None
+        assert decoding._together(raws, [Stamp(AT, "corr-1", "acme")] * 3, Limits()) is not None
 
 
 @pytest.mark.parametrize("own", [{}, {"tenantId": "acme"}, {"tenantId": "globex"}, {"tenantId": None}])

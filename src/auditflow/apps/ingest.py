@@ -20,6 +20,7 @@ from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator_audit import authenticating, keep, places
 from auditflow.config import Config, Running, Tenants, running
 from auditflow.ingest.admission import Admission
+from auditflow.ingest.front.front import Front
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.ingest.redaction.by_tenant import Redactions
@@ -62,7 +63,8 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
     )
     authenticator, largest = authenticating(config, directory), config.server.max_request_bytes
     app = ingest_app.build(publish, operating, publish.unavailable, largest, authenticator)
-    server = Server(app, config.server.shutdown_timeout, config.server.tls)
+    front = Front(publish, authenticator)
+    server = Server(app, config.server.shutdown_timeout, config.server.tls, front)
     try:
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))

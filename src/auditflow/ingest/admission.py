@@ -70,6 +70,16 @@ class Admission:
                     kept if kept is not None and kept.quota == tenant.quota else _Bucket(tenant.quota, now)
                 )
 
+    def admit_each(self, tenants: Sequence[str]) -> dict[int, TenantRefused]:
+        """Take in requests of one event each, by the tenants of the events; give those that are refused, by place."""
+        if self._tenants is None:
+            return {}
+        refused = {}
+        for place, tenant in enumerate(tenants):
+            if verdict := self.admit((tenant,)):
+                refused[place] = verdict[tenant]
+        return refused
+
     def admit(self, tenants: Sequence[str]) -> Mapping[str, TenantRefused]:
         """Take in a request, whose events belong to these tenants, one name for each event.
 

@@ -1,8 +1,8 @@
 """Validates raw events and stamps them with what the server knows.
 
-A request's events are mostly alike, and mostly valid: `_together` checks and stamps them in passes over all of
-them. What it does not expect goes the long way, event by event, where `validate` names the field that is wrong.
-Both give the same result for what both take.
+Events that arrive together are mostly alike, and mostly valid: `_together` checks and stamps them in passes over
+all of them. What it does not expect goes the long way, event by event, where `validate` names the field that is
+wrong. Both give the same result for what both take.
 """
 
 from __future__ import annotations
@@ -85,15 +85,20 @@ def decode(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:
 
     An invalid event does not spoil the others: it is in `rejected`, with a message that names the field.
     """
-    together = _together(raws, stamp, limits)
-    return together or _one_by_one(raws, stamp, limits)
+    return decode_each(raws, [stamp] * len(raws), limits)
 
 
-def _one_by_one(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:
+def decode_each(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) -> Decoded:
+    """Do the same for the events of several requests of one moment, each with its own stamp."""
+    together = _together(raws, stamps, limits)
+    return together or _one_by_one(raws, stamps, limits)
+
+
+def _one_by_one(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) -> Decoded:
     batch = AppendBatch([], [], [], supplied := [], times := [])
     decoded = Decoded(batch, indexes := [])
-    received = stamp.received_ms
-    for index, raw in enumerate(raws):
+    received = stamps[0].received_ms
+    for index, (raw, stamp) in enumerate(zip(raws, stamps, strict=True)):
         try:
             header = validate(raw, limits.event_bytes)
             if is_own(header) and not stamp.own:
@@ -146,7 +151,7 @@ _expected = msgspec.json.Decoder(_Expected)
 _source = attrgetter("source_system")
 
 
-def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | None:
+def _together(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) -> Decoded | None:
     """Take all events at once; None when there is anything about one of them to look at."""
     text = b"".join(raws)
     if b"\n" in text or b"\r" in text or max(map(len, raws)) > limits.event_bytes:
@@ -156,78 +161,94 @@ def _together(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded | 
         headers = list(map(_expected.decode, raws))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    ids, times, tenants = _ids(headers), _times(headers, stamp), _tenants(headers, stamp)
+    ids, times, tenants = _ids(headers), _times(headers, stamps[0]), _tenants(headers, stamps)
     if ids is None or times is None or tenants is None or OWN_SOURCE in map(_source, headers):
         return None
-    supplied = headers[0].event_id is not UNSET
-    full = _FULL + _ID * supplied
+    supplied = [place for place, header in enumerate(headers) if header.event_id is not UNSET]
+    full = _FULL + _ID * (len(supplied) == len(raws))
     if [raw for raw in raws if len(raw) >= full and raw.count(b":") > MAX_EXTRA_KEYS]:
         return None
-    events = _stamped_alike(raws, headers, stamp, None if supplied else ids)
+    events = _stamped(raws, headers, stamps, ids)
     if events is None:
         return None
-    everything = range(len(raws))
-    return Decoded(AppendBatch(events, ids, tenants, everything if supplied else (), times), everything)
+    return Decoded(AppendBatch(events, ids, tenants, supplied, times), range(len(raws)))
 
 
 def _ids(headers: Sequence[_Expected]) -> list[str] | None:
-    """Give the events' ids, or new ones; None when only some have one, or one is no UUID."""
-    ids = [header.event_id for header in headers]
-    absent = ids.count(UNSET)
-    if absent:
-        return [str(uuid_utils.uuid7()) for _ in ids] if absent == len(ids) else None
-    text = "".join(ids)  # type: ignore[arg-type] # none of them is UNSET
-    dashes = "-" * len(ids)
-    if set(map(len, ids)) != {_UUID_LENGTH} or any(text[at::_UUID_LENGTH] != dashes for at in _UUID_DASHES):  # type: ignore[arg-type]
+    """Give the events' ids, new ones for those that have none; None when one is no UUID."""
+    given = [header.event_id for header in headers if header.event_id is not UNSET]
+    if given and not _are_uuids(given):
         return None
+    if len(given) == len(headers):
+        return [event_id.lower() for event_id in given]
+    return [
+        str(uuid_utils.uuid7()) if header.event_id is UNSET else header.event_id.lower() for header in headers
+    ]
+
+
+def _are_uuids(ids: list[str]) -> bool:
+    text = "".join(ids)
+    dashes = "-" * len(ids)
+    if set(map(len, ids)) != {_UUID_LENGTH} or any(text[at::_UUID_LENGTH] != dashes for at in _UUID_DASHES):
+        return False
     try:
         digits = bytes.fromhex(text.replace("-", ""))
     except ValueError:
-        return None
-    if len(digits) != _UUID_BYTES * len(ids):  # there were more dashes, or spaces
-        return None
-    return ids if text == text.lower() else [event_id.lower() for event_id in ids]  # type: ignore[return-value, union-attr]
+        return False
+    return len(digits) == _UUID_BYTES * len(ids)  # else there were more dashes, or spaces
 
 
 def _times(headers: Sequence[_Expected], stamp: Stamp) -> list[int] | None:
-    """Give when the events happened; None when only some say it, or one in a way that must be looked at."""
-    texts = [header.event_time for header in headers]
-    absent = texts.count(UNSET)
-    if absent:
-        return [stamp.received_ms] * absent if absent == len(texts) else None
-    return utc_times(texts)  # type: ignore[arg-type] # none of them is UNSET
+    """Give when the events happened; None when one says it in a way that must be looked at."""
+    texts = [header.event_time for header in headers if header.event_time is not UNSET]
+    if not texts:
+        return [stamp.received_ms] * len(headers)
+    times = utc_times(texts)
+    if times is None or len(times) == len(headers):
+        return times
+    said, received = iter(times), stamp.received_ms
+    return [received if header.event_time is UNSET else next(said) for header in headers]
 
 
-def _tenants(headers: Sequence[_Expected], stamp: Stamp) -> list[str] | None:
+def _tenants(headers: Sequence[_Expected], stamps: Sequence[Stamp]) -> list[str] | None:
     """Give whose the events are; None when one names what is no tenant, or not the one who publishes."""
-    named = [header.tenant_id for header in headers]
-    distinct = set(named)
-    if stamp.tenant is not None:
-        return [stamp.tenant] * len(named) if distinct <= {UNSET, stamp.tenant} else None
-    owners = {}
-    for name in distinct:
-        if name is UNSET or name.strip() in NO_TENANT:
-            owners[name] = PLATFORM_TENANT
+    named = [(header.tenant_id, stamp.tenant) for header, stamp in zip(headers, stamps, strict=True)]
+    owners: dict[tuple[str | UnsetType, str | None], str] = {}
+    for name, publisher in set(named):
+        if publisher is not None:
+            if name is not UNSET and name != publisher:
+                return None
+            owners[name, publisher] = publisher
+        elif name is UNSET or name.strip() in NO_TENANT:
+            owners[name, publisher] = PLATFORM_TENANT
         elif is_tenant(name):
-            owners[name] = name
+            owners[name, publisher] = name
         else:
             return None
-    return [owners[name] for name in named] if len(owners) > 1 else [owners[named[0]]] * len(named)
+    return [owners[pair] for pair in named] if len(owners) > 1 else [owners[named[0]]] * len(named)
 
 
-def _stamped_alike(
-    raws: Sequence[bytes], headers: Sequence[_Expected], stamp: Stamp, assigned: list[str] | None
+def _stamped(
+    raws: Sequence[bytes], headers: Sequence[_Expected], stamps: Sequence[Stamp], ids: list[str]
 ) -> list[bytes] | None:
-    """Stamp events that all bring a correlation id and a tenant, or all do not; None when they differ."""
+    """Put the server's fields in front of every event; None when a correlation id is blank."""
     correlations = [header.correlation_id for header in headers]
-    absent = correlations.count(UNSET)
-    unnamed = [header.tenant_id for header in headers].count(UNSET) if stamp.tenant is not None else 0
-    if absent not in {0, len(raws)} or unnamed not in {0, len(raws)}:
+    if not all(map(filled, set(correlations) - {UNSET})):
         return None
-    if not absent and not all(map(filled, set(correlations))):
-        return None
-    front = stamp.front(correlation=bool(absent), tenant=bool(unnamed))
-    if assigned is None:
-        return [front + raw[1:] for raw in raws]
-    front += b'"eventId":"%s",'
-    return [front % event_id.encode() + raw[1:] for event_id, raw in zip(assigned, raws, strict=True)]
+    kinds = {
+        (header.event_id is UNSET, header.correlation_id is UNSET, header.tenant_id is UNSET)
+        for header in headers
+    }
+    if len(kinds) == 1 and stamps[0] is stamps[-1] and len(set(map(id, stamps))) == 1:
+        ((without_id, correlation, tenant),) = kinds
+        front = stamps[0].front(correlation=correlation, tenant=tenant)
+        if not without_id:
+            return [front + raw[1:] for raw in raws]
+        front += b'"eventId":"%b",'
+        return [front % event_id.encode() + raw[1:] for event_id, raw in zip(ids, raws, strict=True)]
+    return [
+        stamp.front(correlation=header.correlation_id is UNSET, tenant=header.tenant_id is UNSET)
+        + (b'"eventId":"%b",' % event_id.encode() if header.event_id is UNSET else b"")
+        + raw[1:]
+        for stamp, header, raw, event_id in zip(stamps, headers, raws, ids, strict=True)
+    ]

@@ -159,20 +159,21 @@ class Publish:
 
     async def accept(self, raws: Sequence[bytes], stamp: Stamp) -> tuple[Decoded, Appended]:
         """Take in what is valid, admitted and redacted of these events. Raises JournalFull, JournalUnavailable."""
-        decoded = await self._redacted(self._admitted(decode(raws, stamp, self.limits)))
-        return decoded, await self._append(decoded.batch) if decoded.batch.events else Appended()
+        decoded = await self.redacted(self._admitted(decode(raws, stamp, self.limits)))
+        return decoded, await self.append(decoded.batch) if decoded.batch.events else Appended()
 
     def _admitted(self, decoded: Decoded) -> Decoded:
         refused = self.admission.admit(decoded.batch.tenants)
         return decoded.without(refused) if refused else decoded
 
-    async def _redacted(self, decoded: Decoded) -> Decoded:
+    async def redacted(self, decoded: Decoded) -> Decoded:
         """Redact all events. One that cannot be is not accepted: it must not be stored as it is."""
         batch = decoded.batch
         batch.events, failed = await self.redactions.redact(batch.events, batch.tenants)
         return decoded.less(failed) if failed else decoded
 
-    async def _append(self, batch: AppendBatch) -> Appended:
+    async def append(self, batch: AppendBatch) -> Appended:
+        """Store the batch; return when it is durable. Raises JournalFull, JournalUnavailable."""
         try:
             appended = await self.journal.append(batch)
         except AuditFlowError as error:
@@ -191,7 +192,7 @@ def _tenant_of(scope: MutableMapping[str, Any]) -> str | None:
 def _one(decoded: Decoded, appended: Appended, call: Call) -> Answer:
     event_id = decoded.batch.ids[0]
     if appended.conflicts:
-        return Answer(409, call.problem("EVENT_ID_CONFLICT", _conflict(event_id)))
+        return Answer(409, call.problem("EVENT_ID_CONFLICT", conflict(event_id)))
     body = {"eventId": event_id, "timestamp": call.received_at, "duplicate": bool(appended.duplicates)}
     stamps = [(b"x-audit-event-id", event_id.encode()), (b"x-audit-received-at", call.received_at.encode())]
     return Answer(200, body, stamps)
@@ -200,7 +201,7 @@ def _one(decoded: Decoded, appended: Appended, call: Call) -> Answer:
 def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
     rejected = [{"index": r.index, "code": r.error.code, "message": str(r.error)} for r in decoded.rejected]
     for position in appended.conflicts:
-        message = _conflict(decoded.batch.ids[position])
+        message = conflict(decoded.batch.ids[position])
         rejected.append({"index": decoded.indexes[position], "code": "EVENT_ID_CONFLICT", "message": message})
     duplicates = len(appended.duplicates)
     accepted = len(decoded.batch.events) - duplicates - len(appended.conflicts)
@@ -223,7 +224,8 @@ def _comes_back(refusal: TenantRefused) -> int:
     return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 
-def _conflict(event_id: str) -> str:
+def conflict(event_id: str) -> str:
+    """Say that an id was used before."""
     return f"An event with eventId {event_id} and other content was accepted before"
 
 

@@ -44,6 +44,6 @@ def count_events(outcome: str, count: int) -> None:
         _events(outcome).inc(count)
 
 
-def count_request(status: int) -> None:
-    """Count a publish call by the status of its answer."""
-    _requests(str(status)).inc()
+def count_request(status: int, count: int = 1) -> None:
+    """Count publish calls by the status of their answer."""
+    _requests(str(status)).inc(count)

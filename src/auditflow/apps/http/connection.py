@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import resource
 from asyncio import Transport
+from math import inf
 from typing import Any, Final, cast
 
 from auditflow.apps.http.protocol import Protocol
+from auditflow.ingest.front.front import Front
 
 REQUEST_SECONDS: Final = 60.0
 """How long a request may take to arrive whole, and a connection to begin its first one."""
@@ -17,9 +21,13 @@ HEADERS: Final = 100
 OTHER_FILES: Final = 200
 """Descriptors that connections leave for journal, destinations and plugins."""
 
-_TOO_LARGE: Final = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-)
+_TOO_LARGE: Final = "431 Request Header Fields Too Large"
+_HEAD_END: Final = b"\r\n\r\n"
+_NOISE: Final = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket")
+"""What uvicorn logs of anybody's garbage: whoever can connect could fill the log with it."""
+logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))
+
+_upgrade = re.compile(rb"^upgrade(?=[ \t]*:)", re.IGNORECASE | re.MULTILINE)
 
 
 def most_connections() -> int:
@@ -30,13 +38,20 @@ def most_connections() -> int:
 class Connection(Protocol):
     """uvicorn's protocol, which bounds neither headers nor the time that a request takes to arrive."""
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, front: Front | None, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.front = front
         self._most = most_connections()
         self._unread = 0
         """Bytes since the parser could last make something of them."""
         self._waiting_since: float | None = None
         """When the request began that is not there whole."""
+        self._line = b""
+        """The beginning of a line of a head whose end has not arrived."""
+        self._body: float = 0
+        """Bytes of the body that are still to come; infinite for one in chunks, 0 within a head."""
+        self._refused = False
+        """Whether the connection is to end: what else arrives is dropped."""
 
     def late(self, now: float) -> bool:
         """Tell whether the client has had time enough to send its request; `now` is the event loop's time."""
@@ -55,10 +70,68 @@ class Connection(Protocol):
         if self._waiting_since is None:
             self._waiting_since = self.loop.time()
         self._unread += len(data)
-        super().data_received(data)
-        if self._unread > HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LARGE)
-            self.transport.close()
+        data, self._line = self._line + data, b""
+        while data and self.parser is not None and not self._refused and not self.transport.is_closing():
+            data = self._feed_body(data) if self._body else self._feed_head(data)
+        if self._unread > HEAD_BYTES and not self._refused and not self.transport.is_closing():
+            self._refuse(_TOO_LARGE)
+
+    def _feed_body(self, data: bytes) -> bytes:
+        """Give the parser what is of this body; return what follows.
+
+        What follows a body in chunks only the parser can tell: another head may be in it. JSON has no line that
+        begins like an offer, and what takes its place is as long, so that the length of no chunk changes.
+        """
+        if self._body == inf:
+            super().data_received(_without_offers(data))
+            return b""
+        size = int(self._body)
+        self._body -= min(size, len(data))
+        super().data_received(data[:size])
+        return data[size:]
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Give the parser whole lines of a head; return what follows it.
+
+        An offer to upgrade is hidden from the parser: it would stop there and take the body for another protocol,
+        but a server that does not accept the offer has to read the request as if there were none (RFC 9110, 7.8).
+        """
+        end = data.find(_HEAD_END)
+        size = data.rfind(b"\n") + 1 if end < 0 else end + len(_HEAD_END)
+        head, rest = data[:size], data[size:]
+        super().data_received(_without_offers(head))
+        if end < 0:
+            self._line, rest = rest, b""
+        return rest
+
+    def _refuse(self, status: str) -> None:
+        """End the connection with an answer that says why."""
+        self._refused = True
+        self.transport.write(f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
+        self.transport.close()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # as asyncio has it
+        """Keep a half-closed connection until its request is answered; TLS knows no half."""
+        if (
+            self.scheme == "https"
+            or self.cycle is None
+            or self.cycle.response_complete
+            or self.cycle.more_body
+        ):
+            return None
+        self.cycle.keep_alive = False
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection, also one that was reset: its timer would keep it in memory."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def on_response_complete(self) -> None:
+        """Begin with the next request; while others wait for their turn, no more are read."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def on_message_begin(self) -> None:
         """Count the time of a request."""
@@ -73,20 +146,44 @@ class Connection(Protocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to serve the request."""
+        """Begin to serve the request, unless it can be understood in two ways."""
         self._unread = 0
+        fault = self._fault()
+        if fault:
+            self._refuse(fault)
+            return
         super().on_headers_complete()
+
+    def _fault(self) -> str:
+        """Say what is wrong with the head; note how long the body is."""
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
+        if codings:
+            self._body = inf
+        else:
+            lengths = [value for name, value in self.headers if name == b"content-length"]
+            self._body = int(lengths[0]) if lengths else 0
+        if codings and codings != [b"chunked"]:
+            return "501 Not Implemented"
+        if self.parser.get_method() == b"CONNECT":
+            return "405 Method Not Allowed"
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (not hosts and self.parser.get_http_version() == "1.1"):
+            return "400 Bad Request"
+        return ""
 
     def on_body(self, body: bytes) -> None:
         """Hand on a part of the body."""
         self._unread = 0
-        super().on_body(body)
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Stop counting: the request is there whole."""
         self._unread = 0
+        self._body = 0
         self._waiting_since = None
-        super().on_message_complete()
+        if not self._refused:
+            super().on_message_complete()
 
 
 def close_late(connections: set[Any], now: float) -> int:
@@ -95,3 +192,8 @@ def close_late(connections: set[Any], now: float) -> int:
     for connection in late:
         connection.transport.abort()
     return len(late)
+
+
+def _without_offers(data: bytes) -> bytes:
+    """Rename the headers that offer to upgrade; the length stays."""
+    return _upgrade.sub(b"x-offer", data) if b"pgrade" in data.lower() else data

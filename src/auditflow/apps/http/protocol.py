@@ -1,27 +1,26 @@
 """uvicorn's HTTP protocol with a short way for small publish calls, which come by the thousands in a second.
 
 uvicorn starts the app when the headers are there, and lets body and answer flow in pieces. A small publish call
-is there whole in a moment and answered in one piece, so it needs neither: that is half of what serving it costs.
+is there whole in a moment and answered in one piece. If it is a single event whose caller is known, it joins the
+others of this turn of the event loop in the `Front`; otherwise it goes to the app, whole.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
-from http import HTTPStatus
 from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from auditflow.ingest.publish import PATHS
+from auditflow.ingest.front.front import Front, is_single
+from auditflow.ingest.front.request import STATUS_LINES, Request
+from auditflow.ingest.publish import PATHS, correlation
 
 SMALL: Final = 16 * 2**10
 """Bytes of the largest body that is waited for before the app is called."""
 
 _PATHS: Final = {path.encode(): path for path in PATHS}
-_STATUS_LINES: Final = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
-}
 _log = logging.getLogger(__name__)
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
@@ -30,8 +29,20 @@ App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 class Protocol(HttpToolsProtocol):
     """One connection."""
 
+    front: Front | None = None
+    """Serves single events; None on a port where nothing is published."""
     _whole: Whole | None = None
     """A small publish call that has not arrived whole yet."""
+    _headers: object = None
+    _common = b""
+
+    def common(self) -> bytes:
+        """Give the headers that all answers have, as they go over the wire. uvicorn makes new ones each second."""
+        headers = self.server_state.default_headers
+        if headers is not self._headers:
+            self._headers = headers
+            self._common = b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._common
 
     def on_headers_complete(self) -> None:
         """Wait for the body of a small publish call; everything else goes uvicorn's way."""
@@ -47,9 +58,21 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Begin with a call that is whole now."""
         super().on_message_complete()
-        if self._whole is not None:
-            self._start_asgi_task(self._whole, self.app)  # type: ignore[arg-type] # see above
-            self._whole = None
+        whole, self._whole = self._whole, None
+        if whole is not None and not (self.front and self._joins(self.front, whole)):
+            self._start_asgi_task(whole, self.app)  # type: ignore[arg-type] # see above
+
+    def _joins(self, front: Front, whole: Whole) -> bool:
+        """Hand the call to the front, if it is for it."""
+        headers = dict(self.headers)
+        if not is_single(headers, bytes(whole.body[:1])) or self.flow.write_paused:
+            return False
+        principal = front.caller(headers, self.client[0] if self.client else "")
+        if principal is None:
+            return False
+        identity = correlation(headers.get(b"x-correlation-id", b""))
+        front.add(Request(bytes(whole.body).rstrip(), principal, identity, whole.respond))
+        return True
 
     def _is_small_publish(self) -> bool:
         if self.url not in _PATHS or self.parser.get_method() != b"POST" or self.expect_100_continue:
@@ -76,9 +99,7 @@ class Whole:
         "response_complete",
     )
 
-    def __init__(
-        self, protocol: HttpToolsProtocol, scope: MutableMapping[str, Any], *, keep_alive: bool
-    ) -> None:
+    def __init__(self, protocol: Protocol, scope: MutableMapping[str, Any], *, keep_alive: bool) -> None:
         self._protocol = protocol
         self._scope = scope
         self._start: MutableMapping[str, Any] = {}
@@ -117,16 +138,16 @@ class Whole:
         if message["type"] == "http.response.start":
             self._start = message
             return
+        lines = b"".join([b"%b: %b\r\n" % header for header in self._start["headers"]])
+        self.respond(STATUS_LINES[self._start["status"]], b"%b\r\n%b" % (lines, message["body"]))
+
+    def respond(self, status_line: bytes, rest: bytes) -> None:
+        """Send the answer: its status line, what every answer has, and its own headers with the body."""
         protocol = self._protocol
-        headers = [*protocol.server_state.default_headers, *self._start["headers"]]
-        if not self.keep_alive:
-            headers.append((b"connection", b"close"))
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.response_complete = True
         if not self.disconnected:
-            protocol.transport.write(
-                b"%b%b\r\n%b" % (_STATUS_LINES[self._start["status"]], lines, message["body"])
-            )
+            closing = b"" if self.keep_alive else b"connection: close\r\n"
+            protocol.transport.write(b"%b%b%b%b" % (status_line, protocol.common(), closing, rest))
         if not self.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 import uvicorn
@@ -15,6 +16,7 @@ from auditflow.apps.http.connection import REQUEST_SECONDS, Connection, close_la
 from auditflow.apps.http.listener import BACKLOG
 from auditflow.config.tls import RenewableContext, TlsConfig
 from auditflow.ingest.auth.watched import Watched
+from auditflow.ingest.front.front import Front
 
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the idle time of usual load balancers (60 s), so that they close first and no request is lost."""
@@ -42,13 +44,15 @@ _log = logging.getLogger(__name__)
 class Server(uvicorn.Server):
     """uvicorn without its signal handling: the process decides when to stop. With `tls` it speaks HTTPS."""
 
-    def __init__(self, app: Any, shutdown_seconds: float, tls: TlsConfig | None = None) -> None:
+    def __init__(
+        self, app: Any, shutdown_seconds: float, tls: TlsConfig | None = None, front: Front | None = None
+    ) -> None:
         self._tls = tls
         self._context = context = RenewableContext(tls) if tls else None
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http=partial(Connection, front),  # type: ignore[arg-type] # it is called, no more
                 ws="none",
                 log_config=None,
                 access_log=False,

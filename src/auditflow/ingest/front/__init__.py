@@ -1,0 +1,1 @@
+"""Publish calls of one turn of the event loop, served together: one decode, one redaction, one append."""
