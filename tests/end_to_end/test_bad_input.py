@@ -142,7 +142,7 @@ COMMANDS = {
     "publish no JSON": (["publish", "broken.json"], 1, "broken.json"),
     "publish deep JSON": (["publish", "deep.json"], 1, "deep.json"),
     "publish to no address": (["publish", "one.ndjson", "--url", "http://[::"], 1, "--url"),
-    "publish to no scheme": (["publish", "one.ndjson", "--url", "localhost:8080"], 1, "--url"),
+    "publish to no host": (["publish", "one.ndjson", "--url", "http://"], 1, "--url"),
     "publish to no web": (["publish", "one.ndjson", "--url", "ftp://localhost"], 1, "--url"),
     "publish to the dead": (
         ["publish", "one.ndjson", "--url", "http://127.0.0.1:1", "--patience", "1"],

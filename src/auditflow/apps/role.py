@@ -54,13 +54,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def command(self, role: RoleName) -> list[str]:
         """Give the command line of a role. It is short of the command line's own start-up, half a second."""
         asked = msgspec.json.encode(msgspec.structs.replace(self, role=role)).decode()
-        return [sys.executable, "-m", "auditflow.apps.role", asked]
+        return [sys.executable, "-m", "auditflow.apps.role", "--role", role, asked]
 
 
 def main() -> None:
     """Run the role that the supervisor asks for."""
     try:
-        sys.exit(msgspec.json.decode(sys.argv[1], type=Options).run())
+        sys.exit(msgspec.json.decode(sys.argv[-1], type=Options).run())
     except AuditFlowError as error:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         sys.exit(f"auditflow: {error}{hint}")
