@@ -12,9 +12,10 @@ from fastapi import Request
 
 from auditflow.api import problems
 from auditflow.errors import Forbidden, TokensUncheckable, Unauthorized
+from auditflow.ingest.answer import RETRY_AFTER_SECONDS
 from auditflow.ingest.auth import ANYONE, Authenticator
 from auditflow.ingest.auth.settings import ScopesConfig
-from auditflow.ingest.publish import PATHS, RETRY_AFTER_SECONDS
+from auditflow.ingest.publish import PATHS
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
 Rights = Callable[[ScopesConfig, str, str], str]

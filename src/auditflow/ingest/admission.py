@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from math import ceil
 from typing import Annotated, Protocol
 
@@ -70,14 +71,20 @@ class Admission:
                     kept if kept is not None and kept.quota == tenant.quota else _Bucket(tenant.quota, now)
                 )
 
-    def admit_each(self, tenants: Sequence[str]) -> dict[int, TenantRefused]:
-        """Take in requests of one event each, by the tenants of the events; give those that are refused, by place."""
+    def admit_each(self, tenants: Sequence[str], requests: Sequence[int]) -> dict[int, TenantRefused]:
+        """Take in several requests: for each event its tenant, and the number of its request, in ascending order.
+
+        Gives the places of the events that are refused, and why.
+        """
+        refused: dict[int, TenantRefused] = {}
         if self._tenants is None:
-            return {}
-        refused = {}
-        for place, tenant in enumerate(tenants):
-            if verdict := self.admit((tenant,)):
-                refused[place] = verdict[tenant]
+            return refused
+        start = 0
+        for _, group in groupby(requests):
+            end = start + sum(1 for _ in group)
+            verdicts = self.admit(tenants[start:end])
+            refused |= {at: verdicts[tenants[at]] for at in range(start, end) if tenants[at] in verdicts}
+            start = end
         return refused
 
     def admit(self, tenants: Sequence[str]) -> Mapping[str, TenantRefused]:

@@ -20,7 +20,7 @@ _GZIP_WINDOW: Final = 31  # zlib's own code for "gzip framing only"
 _GZIP_CHUNK: Final = (
     16 * 1024
 )  # zlib copies what follows a member: small, lest many tiny members cost the square
-_BOM: Final = b"\xef\xbb\xbf"
+BOM: Final = b"\xef\xbb\xbf"
 _array = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -73,7 +73,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], limit: int, arrivi
     body = await _receive_all(receive, limit, arriving)
     if encoding == "gzip":
         body = _inflate(body, limit)
-    return body.removeprefix(_BOM)
+    return body.removeprefix(BOM)
 
 
 def split(body: bytes, kind: str, max_events: int) -> tuple[list[bytes], bool]:

@@ -6,9 +6,6 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
-from operator import itemgetter
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,14 +14,10 @@ import uuid_utils
 from auditflow.errors import (
     AuditFlowError,
     InvalidRequest,
-    JournalDamaged,
-    JournalFull,
-    JournalUnavailable,
-    TenantRateLimited,
     TenantRefused,
-    TooMuchArriving,
 )
 from auditflow.ingest.admission import Admission, Provisioned
+from auditflow.ingest.answer import Answer, Call, count_events, outcome_of
 from auditflow.ingest.auth.principal import ANYONE, Principal
 from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
 from auditflow.ingest.decode import Decoded, decode
@@ -38,54 +31,10 @@ from auditflow.telemetry import metrics
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATHS: Final = frozenset({"/audit/publish", "/api/v1/audit/publish"})
-RETRY_AFTER_SECONDS: Final = 5
 REFUSED_SECONDS: Final = 10.0
 
 _is_correlation_id = re.compile(rb"[a-zA-Z0-9_-]{1,64}").fullmatch
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Answer:
-    """Status, body and extra headers of a publish answer."""
-
-    status: int
-    body: dict[str, Any]
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What the server knows of one publish call."""
-
-    received_at: str
-    correlation_id: str
-
-    def failure(self, error: AuditFlowError) -> Answer:
-        """Turn an error into the answer of the wire contract; 429 and 503 say when to come back."""
-        if isinstance(error, InvalidRequest):
-            headers = [(b"allow", b"POST")] if error.status == HTTPStatus.METHOD_NOT_ALLOWED else []
-            return Answer(error.status, self.problem(error.code, str(error)), headers)
-        if isinstance(error, TenantRefused):
-            wait = _comes_back(error)
-            headers = [(b"retry-after", str(wait).encode())] if wait else []
-            return Answer(error.status, self.problem(error.code, str(error)), headers)
-        if isinstance(error, (JournalFull, JournalUnavailable, JournalDamaged, TooMuchArriving)):
-            # the message names sizes and paths of the server: its log is the place for them
-            body = self.problem(
-                "PUBLISH_FAILED", "The event could not be stored; nothing was accepted. Try again"
-            )
-            return Answer(503, body, [(b"retry-after", str(RETRY_AFTER_SECONDS).encode())])
-        return Answer(500, self.problem("INTERNAL_ERROR", "Something went wrong; nothing was accepted"))
-
-    def problem(self, code: str, message: str) -> dict[str, Any]:
-        """Give the body of an error answer."""
-        return {
-            "code": code,
-            "message": message,
-            "timestamp": self.received_at,
-            "traceId": self.correlation_id,
-        }
 
 
 class Tenant(Provisioned, Redacted, Protocol):
@@ -152,10 +101,9 @@ class Publish:
         raws, single = split(body, kind, self.limits.request_events)
         stamp = Stamp(call.received_at, call.correlation_id, _tenant_of(scope))
         decoded, appended = await self.accept(raws, stamp)
-        if single and decoded.rejected:
-            raise decoded.rejected[0].error
-        _count(decoded, appended)
-        return _one(decoded, appended, call) if single else _several(decoded, appended, call)
+        outcome = outcome_of(decoded, appended)
+        count_events(decoded, appended)
+        return outcome.one(call) if single else outcome.several(call)
 
     async def accept(self, raws: Sequence[bytes], stamp: Stamp) -> tuple[Decoded, Appended]:
         """Take in what is valid, admitted and redacted of these events. Raises JournalFull, JournalUnavailable."""
@@ -187,53 +135,6 @@ def _tenant_of(scope: MutableMapping[str, Any]) -> str | None:
     """Give the tenant of who calls, where who calls has one."""
     principal: Principal = scope.get("state", {}).get("principal", ANYONE)
     return principal.tenant
-
-
-def _one(decoded: Decoded, appended: Appended, call: Call) -> Answer:
-    event_id = decoded.batch.ids[0]
-    if appended.conflicts:
-        return Answer(409, call.problem("EVENT_ID_CONFLICT", conflict(event_id)))
-    body = {"eventId": event_id, "timestamp": call.received_at, "duplicate": bool(appended.duplicates)}
-    stamps = [(b"x-audit-event-id", event_id.encode()), (b"x-audit-received-at", call.received_at.encode())]
-    return Answer(200, body, stamps)
-
-
-def _several(decoded: Decoded, appended: Appended, call: Call) -> Answer:
-    rejected = [{"index": r.index, "code": r.error.code, "message": str(r.error)} for r in decoded.rejected]
-    for position in appended.conflicts:
-        message = conflict(decoded.batch.ids[position])
-        rejected.append({"index": decoded.indexes[position], "code": "EVENT_ID_CONFLICT", "message": message})
-    duplicates = len(appended.duplicates)
-    accepted = len(decoded.batch.events) - duplicates - len(appended.conflicts)
-    body = {
-        "accepted": accepted,
-        "duplicates": duplicates,
-        "rejected": sorted(rejected, key=itemgetter("index")),
-    }
-    if accepted or duplicates:
-        return Answer(200, body)
-    refusals = [r.error for r in decoded.rejected if isinstance(r.error, TenantRefused)]
-    if refusals and not appended.conflicts:
-        answer = call.failure(max(refusals, key=_comes_back))
-        return Answer(answer.status, answer.body | body, answer.headers)
-    return Answer(400, call.problem("VALIDATION_ERROR", "No event of the request was accepted") | body)
-
-
-def _comes_back(refusal: TenantRefused) -> int:
-    """Give the seconds after which the quota allows it; 0 where waiting does not help."""
-    return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
-
-
-def conflict(event_id: str) -> str:
-    """Say that an id was used before."""
-    return f"An event with eventId {event_id} and other content was accepted before"
-
-
-def _count(decoded: Decoded, appended: Appended) -> None:
-    duplicates, conflicts = len(appended.duplicates), len(appended.conflicts)
-    metrics.count_events("accepted", len(decoded.batch.events) - duplicates - conflicts)
-    metrics.count_events("duplicate", duplicates)
-    metrics.count_events("rejected", len(decoded.rejected) + conflicts)
 
 
 def correlation(header: bytes) -> str:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from auditflow.errors import JournalFull
 from auditflow.ingest.admission import Admission, Quota
 from auditflow.ingest.auth.principal import ANYONE, Principal
-from auditflow.ingest.front.front import MOST_REQUESTS, Front, is_single
+from auditflow.ingest.front.front import MOST_REQUESTS, Front, events_of
 from auditflow.ingest.front.request import Request
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
@@ -64,7 +64,8 @@ async def served(
     for number, body in enumerate(bodies):
         principal = principals[number] if principals else ANYONE
         respond_to = lambda line, rest, number=number: respond(number, line, rest)  # noqa: E731 - bound to its number
-        front.add(Request(body, principal, f"call-{number}", respond_to))
+        events, single = events_of({b"content-type": b"application/json"}, body, 10_000) or ([body], True)
+        front.add(Request(events, single, principal, f"call-{number}", respond_to))
     await asyncio.wait_for(done.wait(), 60)
     return [answers[number] for number in range(len(bodies))]
 
@@ -134,6 +135,24 @@ async def test_a_journal_that_is_full_refuses_them_all_and_they_are_told_when_to
     assert front._publish.unavailable()
 
 
+async def test_lists_share_the_append_and_each_has_its_own_counts(front: Front, journal: Counting):
+    bodies = [
+        b"[%b]" % b",".join([encoded(eventId=ID % 1), b"{}", encoded(eventId=ID % 1), encoded()]),
+        encoded(eventId=ID % 1),
+        b"[%b]" % encoded(eventId=ID % 1, other="content"),
+        b"[%b]" % encoded(),
+    ]
+    answers = await served(front, bodies)
+    assert journal.appends == [6]
+    assert [status for status, _, _ in answers] == [200, 200, 400, 200]
+    assert [(body.get("accepted"), body.get("duplicates")) for _, body, _ in answers] == [
+        (2, 1), (None, None), (0, 0), (1, 0),
+    ]  # fmt: skip
+    assert [each["index"] for each in answers[0][1]["rejected"]] == [1]
+    assert answers[1][1]["duplicate"]
+    assert answers[2][1]["rejected"][0]["code"] == "EVENT_ID_CONFLICT"
+
+
 async def test_who_publishes_owns_the_event(front: Front, journal: Counting):
     acme, globex = Principal("a", "acme", frozenset()), Principal("g", "globex", frozenset())
     await served(front, [encoded(), encoded(tenantId="acme"), encoded()], [acme, globex, ANYONE])
@@ -171,6 +190,9 @@ values = st.one_of(
     st.just(encoded(tenantId="no tenant!")),
     st.just(encoded(correlationId="mine")),
     st.just(encoded(timestamp="2020-01-01T00:00:00Z")),
+    st.lists(st.sampled_from([encoded(), encoded(eventId=ID % 3), b"{}"]), min_size=1, max_size=3).map(
+        lambda events: b"[%b]" % b",".join(events)
+    ),
     st.binary(max_size=20).map(lambda tail: b"{" + tail),
 )
 
@@ -183,25 +205,32 @@ def test_together_each_gets_the_answer_that_it_would_get_alone(bodies: list[byte
         front = Front(Publish(MemoryJournal(), Limits()), None)
         alone = [(await served(front, [body]))[0] for body in bodies]
         for (status, body, _), (status_alone, body_alone, _) in zip(together, alone, strict=True):
-            assert (status, body.get("duplicate"), body.get("code"), body.get("message")) == (
-                status_alone, body_alone.get("duplicate"), body_alone.get("code"), body_alone.get("message"),
-            )  # fmt: skip
+            assert status == status_alone
+            same = ("duplicate", "code", "message", "accepted", "duplicates", "rejected")
+            assert [body.get(name) for name in same] == [body_alone.get(name) for name in same]
 
     asyncio.run(both())
 
 
+JSON = {b"content-type": b"application/json"}
+LINES = {b"content-type": b"application/x-ndjson; charset=utf-8"}
+
+
 @pytest.mark.parametrize(
-    ("headers", "body", "single"),
+    ("headers", "body", "found"),
     [
-        ({b"content-type": b"application/json"}, b"{", True),
-        ({b"content-type": b"application/json; charset=utf-8"}, b"{", True),
-        ({b"content-type": b"application/json"}, b"[", False),
-        ({b"content-type": b"application/x-ndjson"}, b"{", False),
-        ({b"content-type": b"application/json", b"content-encoding": b"gzip"}, b"{", False),
-        ({b"content-type": b"text/plain"}, b"{", False),
-        ({}, b"{", False),
-        ({b"content-type": b"application/json"}, b"", False),
+        (JSON, b'{"a":1} ', ([b'{"a":1}'], True)),
+        (JSON, b"\xef\xbb\xbf{}", ([b"{}"], True)),
+        (JSON, b"[{}, {}]", ([b"{}", b"{}"], False)),
+        (LINES, b"{}\n{}\n", ([b"{}", b"{}"], False)),
+        (LINES, b"{}", ([b"{}"], False)),
+        (JSON, b"", None),
+        (JSON, b"[", None),
+        (JSON, b"[" + b"{}," * 10 + b"{}]", None),
+        (JSON | {b"content-encoding": b"gzip"}, b"{}", None),
+        ({b"content-type": b"text/plain"}, b"{}", None),
+        ({}, b"{}", None),
     ],
 )
-def test_only_single_events_are_for_the_front(headers: dict[bytes, bytes], body: bytes, single: bool):
-    assert is_single(headers, body) == single
+def test_what_is_small_and_plain_is_for_the_front_and_all_else_goes_the_long_way(headers, body: bytes, found):
+    assert events_of(headers, body, 10) == found

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from auditflow.ingest.front.front import Front, is_single
+from auditflow.ingest.front.front import Front, events_of
 from auditflow.ingest.front.request import STATUS_LINES, Request
 from auditflow.ingest.publish import PATHS, correlation
 
@@ -65,13 +65,14 @@ class Protocol(HttpToolsProtocol):
     def _joins(self, front: Front, whole: Whole) -> bool:
         """Hand the call to the front, if it is for it."""
         headers = dict(self.headers)
-        if not is_single(headers, bytes(whole.body[:1])) or self.flow.write_paused:
+        cut = None if self.flow.write_paused else events_of(headers, bytes(whole.body), front.most_events)
+        if cut is None:
             return False
         principal = front.caller(headers, self.client[0] if self.client else "")
         if principal is None:
             return False
         identity = correlation(headers.get(b"x-correlation-id", b""))
-        front.add(Request(bytes(whole.body).rstrip(), principal, identity, whole.respond))
+        front.add(Request(*cut, principal, identity, whole.respond))
         return True
 
     def _is_small_publish(self) -> bool:

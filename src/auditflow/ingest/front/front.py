@@ -14,12 +14,13 @@ from functools import lru_cache
 from typing import Final
 
 from auditflow.errors import AuditFlowError, Forbidden, InvalidRequest
+from auditflow.ingest.answer import Answer, Call, Outcome, count_events, outcomes_of
 from auditflow.ingest.auth import ANYONE, Authenticator
 from auditflow.ingest.auth.principal import Principal
-from auditflow.ingest.body import JSON, media_type
+from auditflow.ingest.body import BOM, media_type, split
 from auditflow.ingest.decode import Decoded, decode_each
 from auditflow.ingest.front.request import STATUS_LINES, Request, accepted, written
-from auditflow.ingest.publish import Answer, Call, Publish, conflict
+from auditflow.ingest.publish import Publish
 from auditflow.ingest.stamp import Stamp, now_rfc3339
 from auditflow.journal import Appended
 from auditflow.telemetry import metrics
@@ -32,13 +33,18 @@ _log = logging.getLogger(__name__)
 
 
 class Front:
-    """Serves single events in passes. Use from one event loop."""
+    """Serves small publish calls in passes. Use from one event loop."""
 
     def __init__(self, publish: Publish, authenticator: Authenticator | None) -> None:
         self._publish = publish
         self._authenticator = authenticator
         self._waiting: list[Request] = []
         self._passes: set[asyncio.Task[None]] = set()
+
+    @property
+    def most_events(self) -> int:
+        """Events that one call may hold."""
+        return self._publish.limits.request_events
 
     def caller(self, headers: Mapping[bytes, bytes], peer: str) -> Principal | None:
         """Give who calls, if that is known at once and may publish; None for a call that has to go the long way."""
@@ -71,8 +77,9 @@ class Front:
 
     async def _serve(self, requests: Sequence[Request]) -> None:
         at = now_rfc3339()
+        owners, raws, stamps = _events_of(requests, at)
         try:
-            decoded = await self._decoded(requests, at)
+            decoded = await self._decoded(raws, stamps, owners)
         except Exception:  # noqa: BLE001 - whatever one of them holds, the others must not suffer from it
             if len(requests) > 1:
                 for request in requests:
@@ -90,34 +97,31 @@ class Front:
             _log.exception("publish failed")
             self._fail(requests, at, AuditFlowError())
         else:
-            self._answer(requests, at, decoded, appended)
+            count_events(decoded, appended)
+            self._answer(requests, at, outcomes_of(decoded, appended, owners))
 
-    async def _decoded(self, requests: Sequence[Request], at: str) -> Decoded:
-        """Check, admit and redact the events. One call's event has its place in `requests` as its index."""
-        stamps = [Stamp(at, each.correlation_id, each.principal.tenant) for each in requests]
-        decoded = decode_each([each.body for each in requests], stamps, self._publish.limits)
-        refused = self._publish.admission.admit_each(decoded.batch.tenants)
+    async def _decoded(
+        self, raws: Sequence[bytes], stamps: Sequence[Stamp], owners: Sequence[tuple[int, int]]
+    ) -> Decoded:
+        """Check, admit and redact the events; what is rejected has its place in `raws` as index."""
+        decoded = decode_each(raws, stamps, self._publish.limits)
+        numbers = [owners[index][0] for index in decoded.indexes]
+        refused = self._publish.admission.admit_each(decoded.batch.tenants, numbers)
         return await self._publish.redacted(decoded.less(refused) if refused else decoded)
 
-    def _answer(self, requests: Sequence[Request], at: str, decoded: Decoded, appended: Appended) -> None:
+    @staticmethod
+    def _answer(requests: Sequence[Request], at: str, outcomes: Mapping[int, Outcome]) -> None:
         statuses: Counter[int] = Counter()
-        conflicts, duplicates = set(appended.conflicts), appended.duplicates
-        for place, (index, event_id) in enumerate(zip(decoded.indexes, decoded.batch.ids, strict=True)):
-            request = requests[index]
+        for number, outcome in outcomes.items():
+            request = requests[number]
             call = Call(at, request.correlation_id)
-            if place in conflicts:
-                _respond(request, Answer(409, call.problem("EVENT_ID_CONFLICT", conflict(event_id))))
-                statuses[409] += 1
+            if request.single and not outcome.rejected and not outcome.conflicts:
+                request.respond(_OK, accepted(outcome.event_id, call, duplicate=bool(outcome.duplicates)))
+                statuses[200] += 1
             else:
-                request.respond(_OK, accepted(event_id, call, duplicate=place in duplicates))
-        statuses[200] += len(decoded.indexes) - len(conflicts)
-        for rejection in decoded.rejected:
-            request = requests[rejection.index]
-            answer = Call(at, request.correlation_id).failure(rejection.error)
-            _respond(request, answer)
-            statuses[answer.status] += 1
-        metrics.count_events("accepted", len(decoded.indexes) - len(conflicts) - len(duplicates))
-        metrics.count_events("duplicate", len(duplicates))
+                answer = outcome.one(call) if request.single else outcome.several(call)
+                _respond(request, answer)
+                statuses[answer.status] += 1
         for status, count in statuses.items():
             metrics.count_request(status, count)
 
@@ -129,21 +133,39 @@ class Front:
             metrics.count_request(answer.status)
 
 
-def is_single(headers: Mapping[bytes, bytes], body: bytes) -> bool:
-    """Tell whether a body is one JSON event as it stands: not several, and neither compressed nor odd."""
-    return (
-        body[:1] == b"{"
-        and b"content-encoding" not in headers
-        and _is_json(headers.get(b"content-type", b""))
-    )
+def _events_of(
+    requests: Sequence[Request], at: str
+) -> tuple[list[tuple[int, int]], list[bytes], list[Stamp]]:
+    """Give the events of all requests: whose and which each is, its bytes, and what the server says of it."""
+    owners: list[tuple[int, int]] = []
+    raws: list[bytes] = []
+    stamps: list[Stamp] = []
+    for number, request in enumerate(requests):
+        stamp = Stamp(at, request.correlation_id, request.principal.tenant)
+        for index, raw in enumerate(request.events):
+            owners.append((number, index))
+            raws.append(raw)
+            stamps.append(stamp)
+    return owners, raws, stamps
+
+
+def events_of(headers: Mapping[bytes, bytes], body: bytes, most: int) -> tuple[list[bytes], bool] | None:
+    """Cut a body into its events, and say whether it is a single one; None for what has to go the long way."""
+    kind = _kind(headers.get(b"content-type", b""))
+    if not kind or b"content-encoding" in headers:
+        return None
+    try:
+        return split(body.removeprefix(BOM), kind, most)
+    except InvalidRequest:
+        return None
 
 
 @lru_cache(maxsize=64)
-def _is_json(content_type: bytes) -> bool:
+def _kind(content_type: bytes) -> str:
     try:
-        return media_type(content_type.decode("latin-1")) == JSON
+        return media_type(content_type.decode("latin-1"))
     except InvalidRequest:
-        return False
+        return ""
 
 
 def _respond(request: Request, answer: Answer) -> None:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
+from auditflow.ingest.answer import Answer, Call
 from auditflow.ingest.auth.principal import Principal
-from auditflow.ingest.publish import Answer, Call
 
 STATUS_LINES: Final = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
@@ -22,7 +22,9 @@ STATUS_LINES: Final = {
 class Request:
     """One publish call."""
 
-    body: bytes
+    events: Sequence[bytes]
+    single: bool
+    """Whether it was one event as it stood, and not a list of one."""
     principal: Principal
     correlation_id: str
     respond: Callable[[bytes, bytes], None]
