@@ -50,7 +50,7 @@ class Operator:
             case "pause" | "resume":
                 return self._pause(values["pipeline"], paused=name == "pause")
             case "replay":
-                return self._replay(_selection(values), Replay(**values["replay"]))
+                return self._replay(_selection(values), _replay(values["replay"]))
             case "deliver-again":
                 return self._deliver_again(**values)
             case "reload":
@@ -90,6 +90,12 @@ class Operator:
         if pipeline not in running:
             raise CommandRefused(reason=no_such_pipeline(pipeline, running), status=404)
         return running[pipeline]
+
+
+def _replay(asked: dict[str, Any]) -> Replay:
+    """Read what a command asks for; in JSON, an edited event is a text."""
+    event = asked.get("event")
+    return Replay(**asked | {"event": None if event is None else event.encode()})
 
 
 def _selection(values: Values) -> Selection:

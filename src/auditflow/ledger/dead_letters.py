@@ -93,7 +93,9 @@ class Replay:
     rate: float = 0.0
     """Events per second; 0 without a limit."""
     event: bytes | None = None
-    """What to deliver in place of the dead letter's event, after an edit."""
+    """What to deliver in place of the dead letter's event, after an edit. What was published goes into its history."""
+    by: str = ""
+    """Who has edited it."""
 
 
 @dataclass(slots=True)

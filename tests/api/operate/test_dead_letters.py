@@ -204,6 +204,7 @@ async def test_one_letter_is_replayed_edited(client, app, ledger, delivering):
         answer = await ask.post(f"{PATH}/1/replay", json={"event": edited})
     assert answer.json() == {"replayed": 1}
     (letter,) = ledger.to_replay("a")
+    assert isinstance(letter.event, bytes), "as text it could not be read again"
     assert json.loads(letter.event) == edited
 
 

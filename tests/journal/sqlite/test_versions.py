@@ -83,3 +83,13 @@ def test_a_ledger_of_the_first_layout_opens_with_all_it_accounts_for(released: P
     assert found is not None
     assert "/audit" in found.place
     ledger.close()
+
+
+def test_a_dead_letter_whose_edited_event_was_written_as_text_can_be_read(released: Path) -> None:
+    connection = apsw.Connection(str(released / "ledger.sqlite"))
+    connection.execute("UPDATE letter SET event = CAST(event AS TEXT)").fetchall()
+    connection.close()
+    ledger = SqliteLedger(released / "ledger.sqlite")
+    (letter,) = ledger.dead_letters()
+    assert isinstance(letter.event, bytes)
+    ledger.close()

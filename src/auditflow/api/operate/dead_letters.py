@@ -123,7 +123,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         caller.check(order.to)
         event = None if order.event is None else _edited(letter, order.event)
         chosen = asdict(Selection(pipeline=letter.pipeline, ids=[number]))
-        how = {"to": order.to, "event": event}
+        how = {"to": order.to, "event": event, "by": caller.by["actor"] or ""}
         return await commands.ask("replay", selection=chosen, replay=how, by=caller.by)
 
     @routes.delete("", summary="Delete the selected dead letters; their events stay counted as dead-lettered")

@@ -61,7 +61,7 @@ def replay(connection: apsw.Connection, selection: Selection, how: Replay, at: i
     """Mark dead letters to be delivered again; give how many events they hold."""
     values = selection.values() | {"to": how.to}
     counts = dict(_run(connection, SQL.count_replayable, values))
-    _run(connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event})
+    _run(connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event, "by": how.by})
     for pipeline, count in counts.items():
         _move(connection, pipeline, dead_lettered=-count, replaying=count)
     return sum(counts.values())

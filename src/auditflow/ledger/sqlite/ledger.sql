@@ -166,7 +166,8 @@ INSERT INTO letter (pipeline, sequence, code, reason, event, count, attempts, fi
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: letter_columns
-pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, tenant, event_id,
+-- An edited event was written as text once.
+pipeline, sequence, code, reason, CAST(event AS BLOB), count, attempts, first_failed, last_failed, tenant, event_id,
 id, target, rate, replayed_at, history
 
 -- name: chosen
@@ -204,7 +205,11 @@ SELECT coalesce(sum(count), 0) FROM letter WHERE {chosen}
 
 -- name: replay
 UPDATE letter
-SET target = coalesce(:to, pipeline), rate = :rate, replayed_at = :at, event = coalesce(:event, event)
+SET target = coalesce(:to, pipeline), rate = :rate, replayed_at = :at,
+  -- who asks years later finds what was published, and who has changed it when
+  history = iif(:event IS NULL, history, json_insert(history, '$[#]',
+    json_object('editedAt', :at, 'editedBy', :by, 'event', CAST(event AS TEXT)))),
+  event = coalesce(CAST(:event AS BLOB), event)
 WHERE {replayable}
 
 -- name: letter_at_or_before

@@ -118,11 +118,26 @@ class LedgerOfDeadLetters:
     def test_a_letter_may_be_delivered_by_another_pipeline_and_edited(self) -> None:
         """It stays in the account of the pipeline that it is a dead letter of."""
         ledger = self.with_letters()
-        assert ledger.replay(Selection(ids=[1]), Replay(to="b", event=b'{"fixed":1}'), at=50) == 1
+        edit = Replay(to="b", event=b'{"fixed":1}', by="amara")
+        assert ledger.replay(Selection(ids=[1]), edit, at=50) == 1
         (letter,) = ledger.to_replay("b")
         assert (letter.pipeline, letter.event, ledger.to_replay("a")) == ("a", b'{"fixed":1}', [])
+        assert json.loads(letter.history) == [{"editedAt": 50, "editedBy": "amara", "event": "{}"}]
         ledger.commit([], Replayed(delivered=[handed(1)]))
         assert (self.counts(ledger, "a"), self.counts(ledger, "b")) == ((1, 0, 6, 0), (0, 0, 1, 0))
+        ledger.close()
+
+    def test_an_edited_letter_that_fails_again_can_be_read_and_says_what_was_published(self) -> None:
+        """Its event stays bytes, whatever the edit was written as."""
+        ledger = self.with_letters()
+        ledger.replay(Selection(ids=[1]), Replay(event='{"é":1}'.encode(), by="amara"), at=50)
+        (letter,) = ledger.to_replay("a")
+        letter.code, letter.last_failed = "Bad", 60
+        ledger.commit([], Replayed(failed=[letter]))
+        (again,) = ledger.dead_letters(Selection(ids=[1]))
+        assert (again.event, again.target) == ('{"é":1}'.encode(), "")
+        edit, failure = json.loads(again.history)
+        assert (edit["event"], failure["code"]) == ("{}", "Bad")
         ledger.close()
 
     def test_a_replay_ends_with_the_pipeline_that_was_to_deliver_it(self) -> None:
