@@ -6,7 +6,7 @@ from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import FastAPI, Response
+from fastapi import Depends, FastAPI, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
@@ -73,14 +73,17 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    strict = [Depends(problems.refuse_unknown_parameters)]
     app.include_router(probes.router("ingest", check))
     app.include_router(actuator.health(check))
-    app.include_router(actuator.router(operating.ledger, operating.commands))
-    app.include_router(dead_letters.router(operating.ledger, operating.commands))
-    app.include_router(pipelines.router(operating.commands))
-    app.include_router(where.router(operating.where))
-    app.include_router(replay.router(operating.journal, operating.where, operating.commands))
-    app.include_router(reload.router(operating.commands))
+    app.include_router(actuator.router(operating.ledger, operating.commands), dependencies=strict)
+    app.include_router(dead_letters.router(operating.ledger, operating.commands), dependencies=strict)
+    app.include_router(pipelines.router(operating.commands), dependencies=strict)
+    app.include_router(where.router(operating.where), dependencies=strict)
+    app.include_router(
+        replay.router(operating.journal, operating.where, operating.commands), dependencies=strict
+    )
+    app.include_router(reload.router(operating.commands), dependencies=strict)
     problems.install(app)
     docs_page.install(app)
     status = operating.status
@@ -88,7 +91,10 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
     collected.register(PipelineCollector(status))
 
     @app.get(
-        "/api/v1/status", tags=["operate"], summary="Per pipeline: state, counts that balance, last error"
+        "/api/v1/status",
+        tags=["operate"],
+        summary="Per pipeline: state, counts that balance, last error",
+        dependencies=strict,
     )
     def read_status(caller: Calling, tenant: str | None = None) -> dict[str, Any]:
         rows = {"pipelines": status.pipelines(caller.own(tenant))}

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from auditflow.errors import AuditFlowError
+from auditflow.errors import AuditFlowError, did_you_mean
 from auditflow.ingest.publish import correlation
 from auditflow.ingest.stamp import now_rfc3339
 
@@ -36,6 +36,25 @@ def problem(
     trace_id = correlation(request.headers.get("x-correlation-id", "").encode("latin-1"))
     body = {"code": code, "message": message, "timestamp": now_rfc3339(), "traceId": trace_id, **more}
     return JSONResponse(body, status, {"X-Correlation-ID": trace_id, **(headers or {})})
+
+
+def refuse_unknown_parameters(request: Request) -> None:
+    """Refuse a parameter that the call does not have: left out silently, it would select other than was meant.
+
+    Raises HTTPException.
+    """
+    operation = (
+        request.app.openapi()["paths"].get(request.scope["route"].path_format, {}).get(request.method.lower())
+    )
+    if operation is None:  # it is in no document: a page, and HEAD
+        return
+    known = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+    for name in request.query_params:
+        if name not in known:
+            meant = did_you_mean(name, known)
+            raise HTTPException(
+                400, f"{name[:100]}: there is no such parameter" + (f"; {meant}" if meant else "")
+            )
 
 
 def install(app: FastAPI) -> None:

@@ -102,3 +102,56 @@ async def test_health_is_up_or_says_why_not(client, app, ledger, operating):
             answer = await ask.get(f"/actuator/{path}")
             assert answer.status_code == 503
             assert answer.json() == {"status": "OUT_OF_SERVICE", "reason": "the disk is full"}
+
+
+@pytest.mark.parametrize(
+    "ask_for", [{"params": {"pipeline": "b"}}, {"json": {"pipeline": "b"}}, {"params": {"limit": 1}}]
+)
+async def test_only_what_is_chosen_is_purged(client, app, ledger, delivering, ask_for):
+    async with client(app) as ask, delivering(ledger):
+        answer = await ask.request("DELETE", "/actuator/dlq/acme", **ask_for)
+    assert answer.status_code == 200
+    left = [letter.pipeline for letter in ledger.dead_letters(Selection(tenant="acme"))]
+    assert left == (["b", "old"] if ask_for.get("params") == {"limit": 1} else ["a", "old"])
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize(
+    "ask_for",
+    [
+        {"params": {"pipelin": "b"}},
+        {"json": {"pipelines": ["b"]}},
+        {"params": {"limit": 0}},
+        {"params": {"pipeline": ""}},
+        {"json": []},
+    ],
+)
+async def test_what_is_not_known_is_refused_and_nothing_is_done(
+    client, app, ledger, delivering, method, ask_for
+):
+    async with client(app) as ask, delivering(ledger):
+        answer = await ask.request(method, "/actuator/dlq/acme", **ask_for)
+    assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
+    assert len(ledger.dead_letters(Selection(tenant="acme"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/status?tenat=acme"),
+        ("GET", "/api/v1/dead-letters?tenantId=acme"),
+        ("DELETE", "/api/v1/dead-letters?all=true&pipelines=a"),
+        ("POST", "/api/v1/pipelines/a/pause?for=1h"),
+        ("POST", "/api/v1/reload?force=true"),
+        ("POST", "/api/v1/dead-letters/replay?pipeline=a"),
+    ],
+)  # fmt: skip
+async def test_every_operating_call_refuses_parameters_that_it_does_not_have(
+    client, app, ledger, method, path
+):
+    async with client(app) as ask:
+        answer = await ask.request(method, path, **({"json": {}} if method == "POST" else {}))
+    assert (
+        answer.status_code,
+        "no such parameter" in answer.json()["message"] or "extra" in answer.json()["message"].lower(),
+    ) == (400, True)
