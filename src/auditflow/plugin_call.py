@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import threading
 from collections.abc import Callable
@@ -37,6 +38,14 @@ async def in_own_thread(function: Callable[..., R_], *arguments: Any) -> R_:
 
     threading.Thread(target=call, name=getattr(function, "__name__", "plugin"), daemon=True).start()
     return await future
+
+
+def is_never(error: BaseException) -> bool:
+    """Tell whether an exception says that this event will never be taken: ValueError does.
+
+    Not one that speaks of JSON: it is about what a destination has answered.
+    """
+    return isinstance(error, ValueError) and not isinstance(error, json.JSONDecodeError)
 
 
 def text_of(error: BaseException) -> str:

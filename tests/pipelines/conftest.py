@@ -63,6 +63,9 @@ class World:
         )
         return events
 
+    async def publish_bytes(self, event: bytes) -> None:
+        await self.journal.append(AppendBatch([event], [str(uuid_utils.uuid7())], ["_platform"]))
+
     @contextlib.asynccontextmanager
     async def running(
         self,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import pathlib
+
 import pytest
 
 from auditflow.pipelines import pipeline as flow_module
@@ -94,3 +98,77 @@ async def test_a_condition_of_a_former_run_does_not_outlive_it(world, sink):
     async with world.running(sink):
         await world.until(lambda: world.condition()["state"] != "blocked")
     assert world.condition()["state"] == "active"
+
+
+def raising_for(sink, poison: bytes, error: BaseException):
+    """Let a sink raise whenever a batch holds this event."""
+    deliver = sink.deliver
+
+    async def picky(events):
+        if poison in list(events):
+            raise error
+        return await deliver(events)
+
+    sink.deliver = picky
+
+
+async def test_a_sink_that_raises_for_one_event_delivers_all_others_at_once(world, sink):
+    async with world.running(sink):
+        events = await world.publish(1)
+        await world.settled()
+        raising_for(sink, poison := b'{"poison":1}', RuntimeError("not this one"))
+        good = await world.publish(20)
+        await world.publish_bytes(poison)
+        more = await world.publish(20)
+        await world.until(lambda: world.account().delivered == 41)
+        assert world.pending() == 1
+        assert world.condition()["state"] == "retrying"
+        assert world.condition()["breaker"] == "closed"
+    assert sorted(sink.delivered) == sorted(events + good + more)
+
+
+async def test_value_error_means_never_and_the_others_go_on(world, sink):
+    async with world.running(sink):
+        raising_for(sink, poison := b'{"poison":1}', ValueError("no \\u0000 here"))
+        await world.publish(5)
+        await world.publish_bytes(poison)
+        account = await world.settled()
+    assert (account.delivered, account.dead_lettered) == (5, 1)
+    (letter,) = world.ledger.dead_letters()
+    assert (letter.event, "ValueError: no" in letter.reason) == (poison, True)
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+    __repr__ = __str__
+
+
+CYCLE: dict = {}
+CYCLE["self"] = CYCLE
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"path": pathlib.Path("/srv/audit")},
+        {"text": "\ud800"},
+        CYCLE,
+        {"odd": Unprintable()},
+        {1: object()},
+        {"deep": functools.reduce(lambda inner, _: [inner], range(5_000), 0)},
+        {"much": "x" * 10**6},
+    ],
+    ids=["path", "surrogate", "cycle", "unprintable", "object", "deep", "much"],
+)
+async def test_an_answer_that_json_cannot_hold_is_delivered_and_the_account_balances(world, sink, place):
+    sink.answer(Outcome(Verdict.DELIVERED, where=place))
+    async with world.running(sink):
+        await world.publish(3)
+        account = await world.settled()
+    assert (account.delivered, account.dead_lettered) == (3, 0)
+    receipt = world.ledger.receipt_of("p", 2)
+    assert receipt is not None
+    assert isinstance(json.loads(receipt.place), dict)
+    assert len(receipt.place) < 20_000

@@ -117,3 +117,35 @@ async def _async_process(event_data: object, properties: object) -> None: ...
 def test_what_cannot_be_called_with_event_and_properties_is_refused(plugin: object) -> None:
     with pytest.raises(TypeError):
         process_of(plugin)
+
+
+async def test_value_error_means_never_and_one_about_an_answer_that_is_no_json_means_again() -> None:
+    def process(event_data: dict[str, Any], properties: dict[str, str]) -> None:
+        if event_data["n"] == 1:
+            raise ValueError("no such user")
+        json.loads("<html>")
+
+    outcomes = await ModuleSink("mine", process, {}).deliver(EVENTS[:2])
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.REJECTED, Verdict.RETRY]
+
+
+async def _later(event_data: Any, properties: Any) -> None: ...
+
+
+def _hidden(event_data: Any, properties: Any) -> Any:
+    return _later(event_data, properties)
+
+
+async def _one_by_one(event_data: Any, properties: Any) -> Any:
+    yield
+
+
+def _generator(event_data: Any, properties: Any) -> Any:
+    yield
+
+
+@pytest.mark.parametrize("process", [_hidden, _one_by_one, _generator])
+async def test_what_has_not_run_is_not_delivered(process: Any) -> None:
+    outcomes = await ModuleSink("mine", process, {}).deliver(EVENTS)
+    assert {(outcome.verdict, outcome.code) for outcome in outcomes} == {(Verdict.BLOCKED, "NOT_RUN")}
+    assert "plain function" in outcomes[0].hint

@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import sub
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from auditflow.plugin_call import printable
 from auditflow.storage.integer_columns import pack, unpack
+
+LONGEST_PLACE: Final = 16_384
+"""Characters of a place as JSON."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,21 @@ class Receipt:
         return list(accumulate(unpack(self.members), initial=self.first))
 
 
+def place_text(place: Mapping[str, Any]) -> str:
+    """Write a place as JSON. A plugin may give anything: what JSON cannot hold, or is too much, becomes text."""
+    try:
+        text = msgspec.json.encode(place).decode()
+    except Exception:  # noqa: BLE001 - objects of plugins may even raise here
+        text = ""
+    if text and len(text) <= LONGEST_PLACE:
+        return text
+    try:
+        answer = text or str(dict(place))
+    except Exception:  # noqa: BLE001 - see above
+        answer = "it cannot be printed"
+    return msgspec.json.encode({"answer": printable(answer)}).decode()
+
+
 def receipt(  # noqa: PLR0913 - what a receipt holds
     pipeline: str,
     sequences: Sequence[int],
@@ -58,7 +77,7 @@ def receipt(  # noqa: PLR0913 - what a receipt holds
 ) -> Receipt:
     """Write a receipt for events in ascending order of their sequence numbers."""
     first, last = sequences[0], sequences[-1]
-    written = Receipt(pipeline, first, last, at, attempts, msgspec.json.encode(place).decode())
+    written = Receipt(pipeline, first, last, at, attempts, place_text(place))
     written.owed = len(sequences) if owed else 0
     if last - first >= len(sequences):
         written.members = pack(map(sub, sequences[1:], sequences))

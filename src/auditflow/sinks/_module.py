@@ -11,7 +11,7 @@ import msgspec
 from pydantic import BeforeValidator, TypeAdapter
 
 from auditflow.event.model import decode
-from auditflow.plugin_call import in_own_thread, text_of
+from auditflow.plugin_call import in_own_thread, is_never, text_of
 from auditflow.settings import SHORTEST_SECRET, PropertyInfo, misfit
 from auditflow.sinks._base import BatchLimits, Outcome, Sink, Verdict
 
@@ -21,11 +21,15 @@ _SECRET_NAME: Final = re.compile(
 )
 """Names of drop-in properties that are taken for secrets, since a plain module cannot say so."""
 
+_PLAIN_HINT: Final = (
+    "Make `process` a plain function that does its work before it returns: no `async`, no `yield`."
+)
+
 
 class ModuleSink(Sink[Any]):
     """Calls a plain function once per event, in a worker thread; a batch is one call of `deliver`.
 
-    Whatever the function raises means that the event is tried again: a plain module cannot say more.
+    ValueError means that the event will never be taken; whatever else the function raises, that it is tried again.
     """
 
     def __init__(self, name: str, process: Callable[..., Any], properties: Mapping[str, str]) -> None:
@@ -61,7 +65,16 @@ class ModuleSink(Sink[Any]):
             result = self._process(decode(event), dict(self.properties))
         except BaseException as error:  # noqa: BLE001 - plugin code may raise anything
             reason = self._without_secrets(text_of(error))
-            return Outcome(Verdict.RETRY, code=type(error).__name__, reason=reason)
+            verdict = Verdict.REJECTED if is_never(error) else Verdict.RETRY
+            return Outcome(verdict, code=type(error).__name__, reason=reason)
+        if inspect.isawaitable(result) or inspect.isgenerator(result) or inspect.isasyncgen(result):
+            close = getattr(result, "close", None)
+            if close is not None and not inspect.isasyncgen(result):
+                close()
+            kind = type(result).__name__
+            return Outcome(
+                Verdict.BLOCKED, "NOT_RUN", f"process gave a {kind}, so that nothing ran", _PLAIN_HINT
+            )
         return Outcome(Verdict.DELIVERED, where=result if isinstance(result, dict) else {})
 
     def _without_secrets(self, reason: str) -> str:

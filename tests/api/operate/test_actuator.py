@@ -126,10 +126,8 @@ async def test_only_what_is_chosen_is_purged(client, app, ledger, delivering, as
         {"json": []},
     ],
 )
-async def test_what_is_not_known_is_refused_and_nothing_is_done(
-    client, app, ledger, delivering, method, ask_for
-):
-    async with client(app) as ask, delivering(ledger):
+async def test_what_is_not_known_is_refused_and_nothing_is_done(client, app, ledger, method, ask_for):
+    async with client(app) as ask:
         answer = await ask.request(method, "/actuator/dlq/acme", **ask_for)
     assert (answer.status_code, answer.json()["code"]) == (400, "VALIDATION_ERROR")
     assert len(ledger.dead_letters(Selection(tenant="acme"))) == 3

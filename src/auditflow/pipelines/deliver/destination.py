@@ -19,13 +19,16 @@ from typing import Any, Final
 from auditflow.errors import AuditFlowError
 from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.deliver.policy import BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS
-from auditflow.plugin_call import text_of
+from auditflow.plugin_call import is_never, text_of
 from auditflow.sinks._base import Outcome, Sink, Verdict
 
 SINK_FAILED: Final = "SINK_FAILED"
 LOOK_SECONDS: Final = 1.0
 TRIAL_EVENTS: Final = 100
 """With so many events at most a call tries whether a destination works again."""
+
+MOST_HALVES: Final = 64
+"""Calls of a sink that raises, to find the events that it raises for: enough for several in the largest batch."""
 
 _log = logging.getLogger(__name__)
 
@@ -112,18 +115,46 @@ class Destination:
         failures = self.failures + 1
         try:
             await self._open()
+        except Exception as error:  # noqa: BLE001 - a sink's fault must not end its pipeline
+            outcomes = [self._failed(error)] * len(events)
+        else:
+            outcomes = await self._tried(events, [MOST_HALVES])
+        if not self._is_of_one_event(outcomes):
+            self._learn(outcomes, failures, attempts)
+        return outcomes
+
+    async def _tried(self, events: Sequence[bytes], left: list[int]) -> list[Outcome]:
+        """Call the sink. One that raises is asked again with each half, until it is known which events it cannot take.
+
+        `left` holds how many more calls that may take: one that always raises is not called for every event.
+        """
+        try:
             outcomes = await self.sink.deliver(events)
         except AuditFlowError as error:
-            outcomes = [Outcome(Verdict.BLOCKED, error.code, str(error), error.hint)] * len(events)
+            return [self._failed(error)] * len(events)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a sink's fault must not end its pipeline
-            _log.exception("%s raised instead of answering", self.sink.destination)
-            reason = f"{type(error).__name__}: {text_of(error)}"
-            outcomes = [Outcome(Verdict.RETRY, SINK_FAILED, reason)] * len(events)
+            if len(events) == 1 or left[0] < 2:  # noqa: PLR2004 - two halves
+                _log.exception("%s raised instead of answering", self.sink.destination)
+                return [self._failed(error)] * len(events)
+            left[0] -= 2
+            half = len(events) // 2
+            return await self._tried(events[:half], left) + await self._tried(events[half:], left)
         if len(outcomes) != len(events):
             reason = f"the sink gave {len(outcomes)} outcomes for {len(events)} events"
-            outcomes = [Outcome(Verdict.RETRY, SINK_FAILED, reason, ambiguous=True)] * len(events)
-        self._learn(outcomes, failures, attempts)
+            return [Outcome(Verdict.RETRY, SINK_FAILED, reason, ambiguous=True)] * len(events)
         return outcomes
+
+    @staticmethod
+    def _failed(error: BaseException) -> Outcome:
+        """Judge what the sink has raised: ValueError says that it will never take the event."""
+        if isinstance(error, AuditFlowError):
+            return Outcome(Verdict.BLOCKED, error.code, str(error), error.hint)
+        reason = f"{type(error).__name__}: {text_of(error)}"
+        return Outcome(Verdict.REJECTED if is_never(error) else Verdict.RETRY, SINK_FAILED, reason)
+
+    def _is_of_one_event(self, outcomes: Sequence[Outcome]) -> bool:
+        """Tell whether a call has failed by its one event: a destination that takes others does not wait for it."""
+        return not self.failures and len(outcomes) == 1 and outcomes[0].code == SINK_FAILED
 
     async def _open(self) -> None:
         async with self._opening:

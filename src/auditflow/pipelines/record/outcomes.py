@@ -106,12 +106,15 @@ class PipelineOutcomes:
         """Settle the events that further calls of a sink have brought to an end."""
         # all places together: the events of one alone may leave gaps, and each run costs
         ended = sorted(chain.from_iterable(each.sequences for each in settlement.delivered))
+        receipts = self._receipts(
+            settlement.delivered, settlement.attempts
+        )  # first: nothing changes if it fails
         self.progress.finish_all(ended)
         self._add(
             Update(
                 self.pipeline, self.progress, delivered=len(ended), attempts=settlement.calls,
                 duplicates=settlement.duplicates, letters=settlement.letters,
-                receipts=self._receipts(settlement.delivered, settlement.attempts), replay_range=self._replay_range,
+                receipts=receipts, replay_range=self._replay_range,
             )
         )  # fmt: skip
         if any(each.owed for each in settlement.delivered):

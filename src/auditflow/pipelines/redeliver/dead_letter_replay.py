@@ -9,9 +9,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Final
 
-import msgspec
-
 from auditflow.ledger import Account, DeadLetter, Handed, Ledger, Replayed
+from auditflow.ledger.receipts import place_text
 from auditflow.pipelines.decide.decision import TRANSFORM_FAILED, Decide, Decided
 from auditflow.pipelines.deliver.batch import Batch, Batcher
 from auditflow.pipelines.deliver.dispatcher import DeliveryTarget, Dispatcher
@@ -94,7 +93,7 @@ class DeadLetterOutcomes:
         """Settle the dead letters that further calls have brought to an end."""
         self._record.settled(replace(settlement, delivered=(), letters=[]))
         handed = [
-            Handed(each.sequences, msgspec.json.encode(each.place).decode(), self.now(), settlement.attempts)
+            Handed(each.sequences, place_text(each.place), self.now(), settlement.attempts)
             for each in settlement.delivered
         ]
         self._recorder.replayed(Replayed(delivered=handed, failed=settlement.letters))
