@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from auditflow.config.model import TenantConfig
-from auditflow.event.model import Header, WideNumber, decode, encode, same_content
+from auditflow.event.content import same_content
+from auditflow.event.model import Header, WideNumber, decode, encode
 from auditflow.ingest.auth.principal import is_tenant
 from auditflow.ingest.decode import decode as accepted
 from auditflow.ingest.limits import Limits

@@ -79,20 +79,6 @@ def owner_and_id(stored: bytes) -> tuple[str, str]:
     return names.tenant_id or PLATFORM_TENANT, names.event_id or ""
 
 
-def same_content(stored: bytes, offered: bytes) -> bool:
-    """Tell whether two stamped events with one id say the same, whatever the server stamped on each.
-
-    Key order and white space do not count; neither do `timestamp` and `correlationId`, which the server
-    may have made. Decodes both: for the rare case that an id is seen again.
-    """
-    return _client_part(stored) == _client_part(offered)
-
-
-def _client_part(event: bytes) -> dict[str, Any]:
-    decoded: dict[str, Any] = decode(event)
-    return {key: value for key, value in decoded.items() if key not in {"timestamp", "correlationId"}}
-
-
 class WideNumber(float):
     """A number that no float holds, such as 1e400: infinity to who reckons with it, and written as it came."""
 

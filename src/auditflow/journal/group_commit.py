@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from auditflow.event.model import same_content
+from auditflow.event.content import same_content
 from auditflow.journal import AppendBatch, Appended
 
 CONFLICT: Final = 0

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from auditflow.errors import JournalFull, JournalUnavailable
-from auditflow.event.model import same_content
+from auditflow.event.content import same_content
 from auditflow.journal import AppendBatch, Appended, Block, Journal
 from auditflow.journal.block_format import cut, pack_ids, split_ids
 from auditflow.journal.group_commit import CONFLICT, GroupCommit, Suspect

@@ -11,7 +11,8 @@ from typing import Final
 import apsw
 import msgspec
 
-from auditflow.event.model import PLATFORM_TENANT, same_content
+from auditflow.event.content import same_content
+from auditflow.event.model import PLATFORM_TENANT
 from auditflow.journal import Block
 from auditflow.journal.block_format import Ids, Row, decode
 from auditflow.journal.group_commit import CONFLICT, Suspect
