@@ -58,6 +58,28 @@ def test_the_clients_id_is_kept_and_marked_as_supplied():
     assert json.loads(result.batch.events[1])["eventId"] == ID.upper()
 
 
+@pytest.mark.parametrize(
+    ("more", "kept"),
+    [
+        ({"timestamp": "1999-01-01T00:00:00Z"}, {"eventTime": "1999-01-01T00:00:00Z"}),
+        ({"timestamp": "1999-01-01T00:00:00Z", "eventTime": None}, {"eventTime": "1999-01-01T00:00:00Z"}),
+        ({"timestamp": "1999-01-01T00:00:00Z", "eventTime": AT}, {"eventTime": AT, "clientTimestamp": "1999-01-01T00:00:00Z"}),
+        ({"timestamp": 1700000000}, {"clientTimestamp": 1700000000}),
+        ({"timestamp": "yesterday"}, {"clientTimestamp": "yesterday"}),
+        ({"timestamp": {"seconds": 1}}, {"clientTimestamp": {"seconds": 1}}),
+        ({"timestamp": None}, {}),
+    ],
+)  # fmt: skip
+def test_a_clients_timestamp_is_never_dropped_silently(more: dict, kept: dict):
+    """In much real audit data it is the only time that there is."""
+    batch = decoded(event(**more)).batch
+    out = json.loads(batch.events[0])
+    assert {name: out[name] for name in ("eventTime", "clientTimestamp") if out.get(name) is not None} == kept
+    assert out["timestamp"] == AT
+    if "eventTime" in kept and "clientTimestamp" not in kept:
+        assert batch.times[0] == 915148800000
+
+
 def test_a_clients_timestamp_is_replaced_and_stands_only_once():
     out = decoded('{"eventType":"a","timestamp":"1999-01-01T00:00:00Z","sourceSystem":"b"}').batch.events[0]
     assert out.count(b'"timestamp"') == 1

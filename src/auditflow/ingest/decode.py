@@ -29,7 +29,7 @@ from auditflow.event.model import (
 )
 from auditflow.event.time import epoch_ms, utc_times
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.stamp import Stamp, filled, stamped
+from auditflow.ingest.stamp import Stamp, client_time, filled, stamped
 from auditflow.ingest.validate import is_tenant, validate
 from auditflow.journal import AppendBatch
 
@@ -118,8 +118,9 @@ def _one_by_one(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) 
 
 
 def _happened(header: Header, received: int) -> int:
+    said = header.event_time or client_time(header)
     try:
-        return epoch_ms(header.event_time) if header.event_time else received
+        return epoch_ms(said) if said else received
     except ValueError:  # a year that is beyond what can be counted
         return received
 

@@ -65,6 +65,18 @@ def stamped(raw: bytes, header: Header, event_id: str, stamp: Stamp) -> bytes:
     return front + raw[1:].lstrip()
 
 
+def client_time(header: Header) -> str:
+    """Give the client's `timestamp` where it says when the event happened, as no `eventTime` does; else nothing."""
+    if header.timestamp is UNSET or filled(header.event_time):
+        return ""
+    try:
+        text = msgspec.json.decode(header.timestamp, type=str)
+        epoch_ms(text)
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        return ""
+    return text
+
+
 def filled(value: object) -> bool:
     """Tell whether a field has a value that is not blank."""
     return isinstance(value, str) and bool(value.strip())
@@ -82,7 +94,12 @@ def _clean(value: object) -> bool:
 
 def _without_server_fields(raw: bytes, header: Header, *, foreign: bool) -> bytes:
     fields = _fields.decode(raw)
-    fields.pop("timestamp", None)
+    said = fields.pop("timestamp", None)
+    if said is not None and bytes(said) != b"null":  # it is never dropped silently
+        if client_time(header):
+            fields["eventTime"] = said
+        else:
+            fields.setdefault("clientTimestamp", said)
     if not header.event_id:
         fields.pop("eventId", None)
     if not filled(header.correlation_id):
