@@ -11,7 +11,8 @@ import pytest
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 OPTIONS = ["--phases", "coverage,fuzzing,stateful", "--max-examples", "10", "--seed", "1", "--no-color"]
 # A schema cannot say that a body is gzip when a header says so, or that a purge needs some filter or other.
-LEFT_OUT = ["--exclude-checks", "positive_data_acceptance"]
+# A list of dead letters that was emptied is still there, as an empty list.
+LEFT_OUT = ["--exclude-checks", "positive_data_acceptance,use_after_free"]
 LOG = "pipelines: [{name: log, sink: {name: logging_sink}}]\n"
 
 

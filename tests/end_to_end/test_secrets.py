@@ -43,9 +43,10 @@ pipelines:
   - name: plugin
     sink: {{name: broken_sink, properties: {{password: "${{PLUGIN}}"}}}}
   - name: referred
-    sink: {{name: broken_sink, properties: {{password: "${{secretRef:referred}}"}}}}
+    sink: {{name: refusing_sink, properties: {{password: "${{secretRef:referred}}"}}}}
 """
-BROKEN = "def process(event, properties):\n    raise ValueError(f'cannot log in with {properties}')\n"
+BROKEN = "def process(event, properties):\n    raise RuntimeError(f'cannot log in with {properties}')\n"
+REFUSING = BROKEN.replace("RuntimeError", "ValueError")
 PAGES = (
     "/live", "/health", "/info", "/api/v1/status", "/api/v1/dead-letters", "/metrics", "/docs", "/openapi.json",
     "/nowhere", "/api/v1/events/1", "/registry",
@@ -70,6 +71,7 @@ def usual_umask():
 def test_no_log_answer_page_metric_or_file_for_others_has_a_secret(serve, refusing, tmp_path: Path):
     (tmp_path / "plugins" / "sinks").mkdir(parents=True)
     (tmp_path / "plugins" / "sinks" / "broken_sink.py").write_text(BROKEN)
+    (tmp_path / "plugins" / "sinks" / "refusing_sink.py").write_text(REFUSING)
     scopes = ["audit-event:write", "audit-event:read", "audit-event:operate"]
     (tmp_path / "data").mkdir(mode=0o700)
     key = KeyFile(tmp_path / "data" / "keys.json").create("all", "_platform", scopes)[1]
@@ -81,7 +83,7 @@ def test_no_log_answer_page_metric_or_file_for_others_has_a_secret(serve, refusi
 
     def all_failed() -> bool:
         answers.append(httpx2.get(f"{running.url}/api/v1/status", headers=mine))
-        return all(row["lastError"] for row in answers[-1].json()["pipelines"])
+        return all(row["lastError"] or row["deadLettered"] for row in answers[-1].json()["pipelines"])
 
     wait_for(all_failed, what="every pipeline to meet its problem")
     for page in PAGES:

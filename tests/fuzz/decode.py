@@ -7,9 +7,10 @@ from random import Random
 from typing import Any
 
 from auditflow.errors import InvalidRequest
+from auditflow.event.time import epoch_ms
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.stamp import Stamp
+from auditflow.ingest.stamp import Stamp, filled
 
 from . import grammar
 
@@ -30,7 +31,7 @@ def check(dice: Random) -> None:
         stored, given = _fields(event), _fields(raws[index])
         assert stored["timestamp"] == AT
         assert stored["eventId"].lower() == event_id
-        assert stored == given | {
+        assert stored == given | _time_kept(given) | {
             "timestamp": AT,
             "eventId": stored["eventId"],
             "correlationId": stored["correlationId"],
@@ -39,6 +40,24 @@ def check(dice: Random) -> None:
         assert stored["correlationId"] == (
             (str(given.get("correlationId") or "").strip() and given["correlationId"]) or "corr"
         )
+
+
+def _time_kept(given: dict[str, Any]) -> dict[str, Any]:
+    """Give the fields under which the client's own `timestamp` is stored."""
+    said = given.get("timestamp")
+    if said is None:
+        return {}
+    if not filled(given.get("eventTime")) and isinstance(said, str) and _is_time(said):
+        return {"eventTime": said}
+    return {"clientTimestamp": given.get("clientTimestamp", said)}
+
+
+def _is_time(text: str) -> bool:
+    try:
+        epoch_ms(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _raw(dice: Random) -> bytes:

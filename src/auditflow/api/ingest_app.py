@@ -86,6 +86,12 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
     app.include_router(reload.router(operating.commands), dependencies=strict)
     problems.install(app)
     docs_page.install(app)
+    _install_status(app, operating)
+    complete(app, more_paths={path: {"post": dict(OPERATION)} for path in sorted(PATHS)}, schemas=SCHEMAS)
+    return app
+
+
+def _install_status(app: FastAPI, operating: Operating) -> None:
     status = operating.status
     collected = CollectorRegistry()
     collected.register(PipelineCollector(status))
@@ -94,7 +100,7 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         "/api/v1/status",
         tags=["operate"],
         summary="Per pipeline: state, counts that balance, last error",
-        dependencies=strict,
+        dependencies=[Depends(problems.refuse_unknown_parameters)],
     )
     def read_status(caller: Calling, tenant: str | None = None) -> dict[str, Any]:
         rows = {"pipelines": status.pipelines(caller.own(tenant))}
@@ -111,6 +117,3 @@ def operations(operating: Operating, check: probes.Check) -> FastAPI:
         caller.check_runs_all()
         text = generate_latest(metrics.REGISTRY) + generate_latest(collected)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
-
-    complete(app, more_paths={path: {"post": dict(OPERATION)} for path in sorted(PATHS)}, schemas=SCHEMAS)
-    return app

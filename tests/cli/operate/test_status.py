@@ -74,7 +74,9 @@ def test_every_pipeline_is_a_line_with_counts_that_balance(auditflow: Run, serve
         "pending",
         "oldest",
     ]
-    assert line.split() == ["everything", "active", "3", "0", "0", "0", "3", "0", "s"]
+    name_state_and_counts, age = line.split()[:7], line.split()[7]
+    assert name_state_and_counts == ["everything", "active", "3", "0", "0", "0", "3"]
+    assert int(age) >= 0
 
 
 def test_it_comes_as_json_too(auditflow: Run, server) -> None:
