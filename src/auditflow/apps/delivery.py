@@ -25,7 +25,7 @@ from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
 from auditflow.ingest.operator_audit import ITSELF
 from auditflow.journal import Journal
 from auditflow.journal.sqlite.writer import SqliteJournal
-from auditflow.ledger import Account, Ledger
+from auditflow.ledger import Account, Ledger, inactive
 from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.pipelines.deliver.destination import Destination
 from auditflow.pipelines.read.tail import TailReader
@@ -127,7 +127,7 @@ async def _change(
 def register(ledger: Ledger, journal: Journal, pipelines: Sequence[Running]) -> None:
     """Make exactly these pipelines active in the ledger."""
     owners = {each.name: each.tenant for each in pipelines}
-    ledger.register([*owners], journal.head(), journal.oldest(), owners)
+    inactive.register(ledger, journal, owners)
 
 
 class Delivery:

@@ -28,6 +28,7 @@ from auditflow.journal import Journal
 from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.ledger import Ledger
 from auditflow.ledger.commands import Commands
+from auditflow.ledger.inactive import register
 from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.plugins import discover
 from auditflow.storage import recovery
@@ -101,7 +102,7 @@ def _open(
         floor=max((account.progress.end() for account in ledger.accounts()), default=1),
     )
     owners = {each.name: each.tenant for each in running(config, tenants)}
-    ledger.register([*owners], journal.head(), journal.oldest(), owners)
+    register(ledger, journal, owners)
     return journal, ledger
 
 

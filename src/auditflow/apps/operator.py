@@ -11,6 +11,7 @@ from auditflow.errors import CommandRefused, ConfigError
 from auditflow.journal import Journal
 from auditflow.ledger import Account, Ledger, Replay, Selection
 from auditflow.ledger.commands import Commands, Values, no_such_pipeline
+from auditflow.ledger.inactive import pending_when_inactive
 from auditflow.ledger.tenant_counts import others
 
 LOOK_SECONDS: Final = 0.1
@@ -49,6 +50,8 @@ class Operator:
         match name:
             case "pause" | "resume":
                 return self._pause(values["pipeline"], paused=name == "pause")
+            case "forget":
+                return self._forget(values["pipeline"])
             case "replay":
                 return self._replay(_selection(values), _replay(values["replay"]))
             case "deliver-again":
@@ -63,6 +66,20 @@ class Operator:
         self._running(pipeline)
         self._ledger.pause(pipeline, paused=paused)
         return {"pipeline": pipeline, "paused": paused}
+
+    def _forget(self, pipeline: str) -> Values:
+        accounts = {account.pipeline: account for account in self._ledger.accounts()}
+        account = accounts.get(pipeline)
+        if account is None:
+            raise CommandRefused(reason=f"no pipeline named {pipeline!r} has an account", status=404)
+        if account.active:
+            reason = f"pipeline {pipeline} runs; disable it or take it out of the configuration first"
+            raise CommandRefused(reason=reason, status=409)
+        events = 0
+        if account.owed_until is not None:
+            events = pending_when_inactive(self._journal, account, account.owed_until)
+        self._ledger.forget(pipeline)
+        return {"pipeline": pipeline, "events": events}
 
     def _replay(self, selection: Selection, replay: Replay) -> Values:
         deliverer = replay.to or selection.pipeline

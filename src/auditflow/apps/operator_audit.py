@@ -24,6 +24,7 @@ MOST_REFUSALS: Final = 10_000
 TYPES: Final = {
     "pause": "pipelines.paused",
     "resume": "pipelines.resumed",
+    "forget": "pipelines.forgotten",
     "replay": "dead-letters.replayed",
     "purge": "dead-letters.purged",
     "deliver-again": "journal.replayed",

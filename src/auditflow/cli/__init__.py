@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "operate.where",
     "operate.pause",
     "operate.resume",
+    "operate.forget_pipeline",
     "operate.replay",
     "operate.reload",
     "check",

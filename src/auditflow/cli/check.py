@@ -1,6 +1,7 @@
 """``auditflow check``: say everything that is wrong with configuration files."""
 
 import os
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auditflow.cli._shared.configuration import load_tenants
-from auditflow.cli._shared.options import FormatOption, PluginsOption
+from auditflow.cli._shared.options import DataDirOption, FormatOption, PluginsOption
 from auditflow.cli._shared.output import Exit, Format, show_json
-from auditflow.errors import ConfigError, Problem
+from auditflow.errors import AuditFlowError, ConfigError, Problem
 
 if TYPE_CHECKING:
     from auditflow.plugins import Catalogue
@@ -37,6 +38,7 @@ def run(
         ),
     ] = None,
     plugins: PluginsOption = None,
+    data_dir: DataDirOption = None,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
     """Find every problem in a configuration. Works offline, and checks the files of tenants too.
@@ -46,7 +48,7 @@ def run(
     from auditflow.plugins import discover
 
     catalogue = discover(plugins) if plugins else None
-    results = [_check(file, catalogue) for file in files or [Path("auditflow.yaml")]]
+    results = [_check(file, catalogue, data_dir) for file in files or [Path("auditflow.yaml")]]
     if format is Format.JSON:
         show_json({"files": [asdict(result) | {"file": str(result.file)} for result in results]})
     else:
@@ -56,8 +58,9 @@ def run(
         raise typer.Exit(Exit.FAILED)
 
 
-def _check(file: Path, catalogue: "Catalogue | None") -> _Result:
+def _check(file: Path, catalogue: "Catalogue | None", data_dir: Path | None) -> _Result:
     from auditflow.config import advise, load
+    from auditflow.config.running import running
     from auditflow.plugins import discover
 
     try:
@@ -65,13 +68,31 @@ def _check(file: Path, catalogue: "Catalogue | None") -> _Result:
     except ConfigError as error:
         return _Result(file, problems=error.problems)
     tenants = load_tenants(config, catalogue or discover(config.plugins.directory))
+    names = [each.name for each in running(config, tenants)]
     return _Result(
         file,
         len(config.pipelines),
         len(tenants.by_id) if tenants else 0,
         list(tenants.problems) if tenants else [],
-        advise(config, file, os.environ),
+        advise(config, file, os.environ) + _left_behind(file, data_dir or config.journal.path, names),
     )
+
+
+def _left_behind(file: Path, path: Path | None, active: list[str]) -> list[Problem]:
+    """Warn of pipelines that this configuration does not run and that have events to deliver in the data directory."""
+    from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
+    from auditflow.journal.sqlite.writer import SqliteJournal
+    from auditflow.ledger.inactive import advice, owing
+    from auditflow.ledger.sqlite.ledger import SqliteLedger
+
+    directory = DataDirectory(path or DATA_DIRECTORY)
+    if not directory.ledger.exists() or not directory.journal.exists():
+        return []
+    with suppress(AuditFlowError), closing(SqliteLedger.reader(directory.ledger)) as ledger:
+        with closing(SqliteJournal.reader(directory.journal)) as journal:
+            found = owing(journal, ledger.accounts(), active)
+        return [Problem(str(file), 1, 1, "pipelines", advice(*each)) for each in found.items()]
+    return []
 
 
 def _as_text(result: _Result) -> str:

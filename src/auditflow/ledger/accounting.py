@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from auditflow.ledger import Account, Progress, Update
@@ -11,9 +11,16 @@ from auditflow.ledger.tenant_progress import fitting
 
 
 def registered(
-    accounts: Sequence[Account], active: Mapping[str, str], head: int, oldest: int
+    accounts: Sequence[Account],
+    active: Mapping[str, str],
+    head: int,
+    oldest: int,
+    settled: Collection[str] = (),
 ) -> list[Account]:
-    """Give the accounts that are new or changed when exactly the pipelines `active` are, each with its tenant."""
+    """Give the accounts that are new or changed when exactly the pipelines `active` are, each with its tenant.
+
+    Those named in `settled` owe nothing when they leave.
+    """
     known = {account.pipeline for account in accounts}
     start = head if known else oldest
     new = [
@@ -21,14 +28,25 @@ def registered(
         for name, tenant in active.items()
         if name not in known
     ]
-    resumed = [_resumed(account, oldest, active.get(account.pipeline)) for account in accounts]
+    resumed = [
+        _left(account, head, settled)
+        if account.pipeline not in active
+        else _resumed(account, oldest, active[account.pipeline])
+        for account in accounts
+    ]
     return [now for now, before in zip(resumed, accounts, strict=True) if now != before] + new
 
 
-def _resumed(account: Account, oldest: int, tenant: str | None) -> Account:
-    """Give an account as it is with this tenant; with None, it is not active."""
-    if tenant is None:
-        return replace(account, active=False)
+def _left(account: Account, head: int, settled: Collection[str]) -> Account:
+    """Give an account as it is when its pipeline is not active: it keeps what it owes."""
+    if not account.active:
+        return account
+    owes = account.progress.low < head and account.pipeline not in settled
+    return replace(account, active=False, owed_until=head if owes else None)
+
+
+def _resumed(account: Account, oldest: int, tenant: str) -> Account:
+    """Give an account as it is when its pipeline is active and gets this tenant's events."""
     progress = account.progress
     base = account.base
     if bool(tenant) != bool(account.tenant):
@@ -36,7 +54,7 @@ def _resumed(account: Account, oldest: int, tenant: str | None) -> Account:
     if not account.active and progress.low < oldest:  # evicted while nobody waited for them
         progress = progress.copy()
         base += progress.forget(oldest)
-    return replace(account, active=True, tenant=tenant, base=base, progress=progress)
+    return replace(account, active=True, tenant=tenant, base=base, progress=progress, owed_until=None)
 
 
 def applied(account: Account, update: Update) -> Account:

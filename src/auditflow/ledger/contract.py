@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
@@ -111,6 +111,8 @@ class Account:
     """Whose events it gets; empty for everybody's."""
     to_replay: bool = False
     """Whether there are dead letters that it is to deliver again."""
+    owed_until: int | None = None
+    """Of an inactive pipeline that has events to deliver: the sequence number after the last of them."""
 
     def accepted(self, head: int, others: int = 0) -> int:
         """Count the events it is accountable for, when the journal's head is `head`."""
@@ -131,14 +133,29 @@ class Ledger(ABC):
 
     @abstractmethod
     def register(
-        self, pipelines: Sequence[str], head: int, oldest: int, owners: Mapping[str, str] = NOBODY
+        self,
+        pipelines: Sequence[str],
+        head: int,
+        oldest: int,
+        owners: Mapping[str, str] = NOBODY,
+        settled: Collection[str] = (),
     ) -> None:
         """Make exactly these pipelines active; `owners` says whose events those get that do not get everybody's.
 
+        One that is active no longer keeps what it has to deliver up to `head`, until it is active again or forgotten;
+        not so those named in `settled`, of which the caller knows that no event of theirs is pending.
+
         A new one starts at `head`; in a ledger that knows no pipeline yet, at `oldest`, so that a lost
-        ledger repeats work and never skips it. A known one goes on where it stopped; what was evicted while
-        it was inactive (below `oldest`) moves its base, not its counters. Letters that were to be delivered by
+        ledger repeats work and never skips it. A known one goes on where it stopped; what was evicted after
+        it left owing nothing (below `oldest`) moves its base, not its counters. Letters that were to be delivered by
         a pipeline that is no longer active are dead again; what it was to deliver again is forgotten.
+        """
+
+    @abstractmethod
+    def forget(self, pipeline: str) -> None:
+        """Drop the account of a pipeline that is not active, with all that it has to deliver; dead letters stay.
+
+        Raises KeyError for one that is active or was never registered.
         """
 
     @abstractmethod
@@ -231,7 +248,10 @@ class Ledger(ABC):
 
     @abstractmethod
     def finished(self) -> int | None:
-        """Give the sequence number below which every active pipeline is finished; None if none is active."""
+        """Give the sequence number below which every pipeline is finished that is active or has events to deliver.
+
+        None if there is none.
+        """
 
     @abstractmethod
     def close(self) -> None:

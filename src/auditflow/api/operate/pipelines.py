@@ -1,4 +1,4 @@
-"""Pausing and resuming pipelines over HTTP; the delivery process does it."""
+"""Pausing, resuming and forgetting pipelines over HTTP; the delivery process does it."""
 
 from __future__ import annotations
 
@@ -23,5 +23,12 @@ def router(commands: Commands) -> APIRouter:
     async def resume(name: str, caller: Calling) -> dict[str, Any]:
         caller.check(name)
         return await commands.ask("resume", pipeline=name, by=caller.by)
+
+    @routes.post(
+        "/forget", summary="Give up what a pipeline has to deliver that is no longer in the configuration"
+    )
+    async def forget(name: str, caller: Calling) -> dict[str, Any]:
+        caller.check(name)
+        return await commands.ask("forget", pipeline=name, by=caller.by)
 
     return routes

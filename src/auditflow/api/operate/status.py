@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from auditflow.api.identity import identity
 from auditflow.journal import Journal
 from auditflow.ledger import Account, Ledger
-from auditflow.ledger.tenant_counts import TenantCounts
+from auditflow.ledger.inactive import advice
+from auditflow.ledger.tenant_counts import TenantCounts, others
+
+MOST_KEPT: Final = 10_000
 
 
 class Status:
@@ -29,19 +32,27 @@ class Status:
         self._clock = clock
         self.tenants = tenants
         self._tenant_counts = TenantCounts(journal)
+        self._others: dict[tuple[str, int, int], int] = {}
+        """Of inactive pipelines: how many of the events until where they owe are other tenants'."""
 
     def pipelines(self, tenant: str | None = None) -> list[dict[str, Any]]:
-        """Give every active pipeline, or one tenant's, with its counts and condition, by tenant and name.
+        """Give every pipeline, or one tenant's, with its counts and condition, by tenant and name.
+
+        Those are left out that are not active and have nothing to deliver.
 
         The ledger is read before the journal's head: what is appended in between counts as accepted and
         pending, so `accepted = delivered + filtered + deadLettered + pending` at every moment.
         """
-        accounts = [account for account in self._ledger.accounts() if account.active]
+        known = self._ledger.accounts()
         head = self._journal.head()
-        others = self._tenant_counts.others(accounts, head)
+        accounts = [account for account in known if account.active]
+        foreign = self._tenant_counts.others(accounts, head)
         return [
-            self._pipeline(account, head, others.get(account.pipeline, 0))
-            for account in sorted(accounts, key=lambda account: account.pipeline)
+            self._pipeline(account, head, foreign.get(account.pipeline, 0))
+            if account.active
+            else self._inactive(account)
+            for account in sorted(known, key=lambda account: account.pipeline)
+            if account.active or account.owed_until is not None
             if tenant is None or tenant == identity(account.pipeline)["tenant"]
         ]
 
@@ -76,6 +87,17 @@ class Status:
             "lastError": condition.get("lastError"),
             "warning": condition.get("warning") or None,
         }
+
+    def _inactive(self, account: Account) -> dict[str, Any]:
+        """Give what a pipeline has done and still has to do that the configuration no longer runs."""
+        until = account.owed_until or 0
+        key = (account.pipeline, account.progress.seen, until)
+        if key not in self._others:  # it does not change: the journal keeps these events
+            if len(self._others) >= MOST_KEPT:
+                self._others.clear()
+            self._others[key] = others(self._journal, account.tenant, range(account.progress.seen, until))
+        row = self._pipeline(account, until, self._others[key])
+        return row | {"state": "inactive", "warning": advice(account.pipeline, row["pending"])}
 
     def _age(self, sequence: int) -> float:
         appended_at = self._journal.appended_at(sequence)

@@ -63,7 +63,14 @@ def fetch(url: str) -> dict[str, Any]:
     return status
 
 
-_COLORS = {"active": "green", "retrying": "yellow", "blocked": "red", "fallback": "yellow", "paused": "cyan"}
+_COLORS = {
+    "active": "green",
+    "retrying": "yellow",
+    "blocked": "red",
+    "fallback": "yellow",
+    "paused": "cyan",
+    "inactive": "yellow",
+}
 _COUNTS = ("accepted", "delivered", "filtered", "deadLettered", "pending")
 
 

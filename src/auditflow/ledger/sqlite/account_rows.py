@@ -15,6 +15,7 @@ from auditflow.storage.sqlite import run
 from auditflow.storage.statements import Statements
 
 SQL: Final = Statements("auditflow.ledger.sqlite", "ledger")
+OWED_UNTIL: Final = "owedUntil"
 
 
 def accounts(connection: apsw.Connection) -> list[Account]:
@@ -38,7 +39,7 @@ def put(connection: apsw.Connection, account: Account) -> None:
         account.attempts, account.duplicates, account.tenant,
     )  # fmt: skip
     crc = guard(account.pipeline, numbers)
-    run(connection, SQL.put_account, account.pipeline, *numbers, crc, account.condition)
+    run(connection, SQL.put_account, account.pipeline, *numbers, crc, _condition(account))
 
 
 def read(row: Any) -> Account:
@@ -66,7 +67,19 @@ def read(row: Any) -> Account:
         owed=owed,
         tenant=tenant,
         to_replay=bool(to_replay),
+        owed_until=None if active else json.loads(condition).get(OWED_UNTIL),
     )
+
+
+def _condition(account: Account) -> str:
+    """Give the condition with what an inactive pipeline owes, for which a row has no column of its own."""
+    if account.active:
+        return account.condition
+    condition = json.loads(account.condition)
+    condition.pop(OWED_UNTIL, None)
+    if account.owed_until is not None:
+        condition[OWED_UNTIL] = account.owed_until
+    return json.dumps(condition)
 
 
 def _replay_range(  # noqa: PLR0913, PLR0917 - a row

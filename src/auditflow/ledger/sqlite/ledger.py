@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -43,10 +43,19 @@ class LedgerReader(Ledger):
         self._reading = Reading(self._path)
 
     def register(
-        self, pipelines: Sequence[str], head: int, oldest: int, owners: Mapping[str, str] = NOBODY
+        self,
+        pipelines: Sequence[str],
+        head: int,
+        oldest: int,
+        owners: Mapping[str, str] = NOBODY,
+        settled: Collection[str] = (),
     ) -> None:
         """Refuse: only the delivery process writes."""
-        self._refuse(pipelines, head, oldest, owners)
+        self._refuse(pipelines, head, oldest, owners, settled)
+
+    def forget(self, pipeline: str) -> None:
+        """Refuse: only the delivery process writes."""
+        self._refuse(pipeline)
 
     def commit(
         self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None
@@ -168,18 +177,32 @@ class SqliteLedger(LedgerReader):
         return LedgerReader(path)
 
     def register(
-        self, pipelines: Sequence[str], head: int, oldest: int, owners: Mapping[str, str] = NOBODY
+        self,
+        pipelines: Sequence[str],
+        head: int,
+        oldest: int,
+        owners: Mapping[str, str] = NOBODY,
+        settled: Collection[str] = (),
     ) -> None:
-        """Make exactly these pipelines active."""
+        """Make exactly these pipelines active; one that leaves keeps what it has to deliver."""
         active = {name: owners.get(name, "") for name in pipelines}
         with self._writing() as connection:
             before = account_rows.accounts(connection)
             tenants = {account.pipeline: account.tenant for account in before}
-            for account in registered(before, active, head, oldest):
+            for account in registered(before, active, head, oldest, settled):
                 same = bool(tenants.get(account.pipeline, account.tenant)) == bool(account.tenant)
                 kept = account if account.active and same else replay_rows.forget(connection, account)
                 account_rows.put(connection, kept)
             letter_rows.release(connection)
+
+    def forget(self, pipeline: str) -> None:
+        """Drop the account of an inactive pipeline. Raises KeyError for one that is active or was never registered."""
+        with self._writing() as connection:
+            account = account_rows.get(connection, pipeline)
+            if account.active:
+                raise KeyError(pipeline)
+            replay_rows.forget(connection, account)
+            run(connection, SQL.forget_pipeline, pipeline)
 
     def commit(
         self, updates: Sequence[Update], replayed: Replayed | None = None, token: bytes | None = None

@@ -137,7 +137,11 @@ INSERT OR REPLACE INTO pipeline ({account_columns})
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: note
-UPDATE pipeline SET condition = ? WHERE name = ?
+-- That of an inactive one says until where it has events to deliver.
+UPDATE pipeline SET condition = ? WHERE name = ? AND active
+
+-- name: forget_pipeline
+DELETE FROM pipeline WHERE name = ?
 
 -- name: replay_range
 SELECT pipeline, first, "end", of_others FROM lane WHERE id = ?
@@ -278,9 +282,9 @@ SELECT coalesce(sum(count), 0) FROM letter WHERE {chosen} AND target = ''
 DELETE FROM letter WHERE {chosen} AND target = ''
 
 -- name: finished
--- What is delivered again or owed to a first destination is not finished either.
+-- What is delivered again or owed to a first destination is not finished either, nor what an inactive one keeps.
 SELECT min(low) FROM (
-  SELECT low FROM pipeline WHERE active
+  SELECT low FROM pipeline WHERE active OR low < json_extract(condition, '$.owedUntil')
   UNION ALL SELECT lane.low FROM lane JOIN pipeline ON name = lane.pipeline WHERE active
   UNION ALL SELECT receipt.first FROM receipt JOIN pipeline ON name = receipt.pipeline WHERE owed > 0 AND active
 )

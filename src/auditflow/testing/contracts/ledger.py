@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from auditflow.ledger import (
     LOST,
     Account,
@@ -123,14 +125,36 @@ class LedgerContract(LedgerOfDeadLetters, LedgerOfTenants):
         ledger.register(["a", "b"], head=1, oldest=1)
         ledger.commit([Update("a", Progress(5), delivered=4)])
         ledger.register(["b"], head=10, oldest=1)
-        assert [one.active for one in ledger.accounts()] == [False, True]
+        assert [(one.active, one.owed_until) for one in ledger.accounts()] == [(False, 10), (True, None)]
         assert ledger.finished() == 1
         ledger.register(["a"], head=20, oldest=5)
         a, b = ledger.accounts()
         assert (a.active, a.base, a.progress, b.active) == (True, 1, Progress(5), False)
+        assert ledger.finished() == 1, "b has not had its events, and gets no more"
+        ledger.forget("b")
         assert ledger.finished() == 5
-        ledger.register([], head=20, oldest=5)
+        ledger.register([], head=20, oldest=5, settled=["a"])
         assert ledger.finished() is None
+        ledger.close()
+
+    def test_what_an_inactive_pipeline_owes_is_kept_until_it_is_forgotten(self) -> None:
+        """It ends where the pipeline left, and no note of a condition changes it."""
+        ledger = self.make()
+        ledger.register(["a"], head=1, oldest=1)
+        ledger.commit([Update("a", Progress(5), delivered=4)])
+        ledger.register([], head=10, oldest=1)
+        ledger.note({"a": '{"state": "retrying"}'})
+        ledger.register([], head=30, oldest=1)
+        (a,) = ledger.accounts()
+        assert (a.owed_until, a.accepted(10), a.pending(10), ledger.finished()) == (10, 9, 5, 5)
+        ledger.register(["a"], head=30, oldest=1)
+        assert ledger.accounts()[0].owed_until is None
+        for pipeline in ("a", "nobody"):
+            with pytest.raises(KeyError):
+                ledger.forget(pipeline)
+        ledger.register([], head=30, oldest=1)
+        ledger.forget("a")
+        assert (ledger.accounts(), ledger.finished()) == ([], None)
         ledger.close()
 
     def test_what_was_evicted_while_it_was_inactive_moves_its_base(self) -> None:
