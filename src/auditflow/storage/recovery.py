@@ -23,6 +23,7 @@ from auditflow.storage.sqlite import (
     PAGE,
     connect,
     create_directory,
+    is_cut_short,
     number,
     run,
     sidecar,
@@ -46,14 +47,18 @@ Fill = Callable[[apsw.Connection], None]
 """Writes the first rows of a new file."""
 
 
-def inspect(path: Path, statements: Statements, check: Fill) -> apsw.Connection:
+def inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool = True) -> apsw.Connection:
     """Open a file and look at all that every later step relies on.
+
+    A note that it was found damaged in use is taken for damage unless `heed_note` is False: then `check` decides.
 
     Raises JournalDamaged; JournalOfAnotherVersion for what is no damage and must be left alone. Until the
     file has passed, closing it leaves the write-ahead log alone: recovery may want to read it.
     """
-    if (reason := _noted_damage(path)) is not None:
-        raise JournalDamaged(path=path, reason=reason)
+    if not holds_something(path, PAGE):  # to open it would make SQLite delete its write-ahead log
+        raise JournalDamaged(path=path, reason="the file is missing or next to empty")
+    if heed_note:
+        raise_noted(path)
     connection = None
     try:
         connection = connect(path)
@@ -65,7 +70,7 @@ def inspect(path: Path, statements: Statements, check: Fill) -> apsw.Connection:
     except BaseException as error:
         if connection is not None:
             connection.close(force=True)
-        if isinstance(error, (apsw.Error, ValueError, TypeError)) and not isinstance(error, _TRANSIENT):
+        if isinstance(error, (apsw.Error, ValueError, TypeError)) and not _is_transient(error):
             raise JournalDamaged(path=path, reason=str(error) or type(error).__name__) from error
         raise
     return connection
@@ -125,6 +130,16 @@ def raise_noted(path: Path) -> None:
         raise JournalDamaged(path=path, reason=sidecar(path, "-damaged").read_text("utf-8", "replace"))
 
 
+def forget_note(path: Path) -> None:
+    """Drop the note of damage when a look at the whole file has found none."""
+    with suppress(FileNotFoundError):
+        reason = sidecar(path, "-damaged").read_text("utf-8", "replace")
+        sidecar(path, "-damaged").unlink()
+        _log.warning(
+            "%s could not be read once (%s); all of it has been read since and is sound", path, reason
+        )
+
+
 def warn(connection: apsw.Connection, statements: Statements) -> None:
     """Write the newest incident to the log, now that its file is in use."""
     *_, (_, what) = run(connection, statements.incidents)
@@ -144,8 +159,11 @@ def told(incidents: Iterable[Sequence[Any]]) -> list[str]:
 
 
 def _compare(connection: apsw.Connection, path: Path, statements: Statements) -> None:
-    """Compare the tables with ours. Other tables under another version number are another version's."""
-    if [sql for (sql,) in run(connection, statements.schema_now)] == statements.schema():
+    """Look for our tables. Other tables under another version number are another version's.
+
+    Their order says nothing, which VACUUM changes; nor does what somebody has added, such as an index.
+    """
+    if {sql for (sql,) in run(connection, statements.schema_now)} >= set(statements.schema()):
         return
     version = number(connection, "PRAGMA user_version")
     if version != FORMAT:
@@ -153,13 +171,9 @@ def _compare(connection: apsw.Connection, path: Path, statements: Statements) ->
     raise apsw.CorruptError("its tables are not those of this kind of file")
 
 
-def _noted_damage(path: Path) -> str | None:
-    if not holds_something(path, PAGE):  # to open it would make SQLite delete its write-ahead log
-        return "the file is missing or next to empty"
-    try:
-        return sidecar(path, "-damaged").read_text("utf-8", "replace")
-    except FileNotFoundError:
-        return None
+def _is_transient(error: BaseException) -> bool:
+    """Tell whether an error says nothing about the file's content; a file that is too short is damaged."""
+    return isinstance(error, _TRANSIENT) and not is_cut_short(error)
 
 
 def _free_name(path: Path) -> Path:

@@ -86,6 +86,8 @@ def explained(path: Path) -> Generator[None, None, None]:
     except DAMAGE as error:
         raise JournalDamaged(path=path, reason=_reason(error)) from error
     except (apsw.Error, OSError) as error:
+        if is_cut_short(error):
+            raise JournalDamaged(path=path, reason="the file is shorter than it says") from error
         raise JournalUnavailable(path=path, reason=_reason(error)) from error
 
 
@@ -124,6 +126,14 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_cut_short(error: BaseException) -> bool:
+    """Tell whether a page is missing that the file says it has: SQLite calls it an I/O error, and it stays one."""
+    return (
+        isinstance(error, apsw.IOError)
+        and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHORT_READ
+    )
 
 
 def sidecar(path: Path, suffix: str) -> Path:

@@ -27,7 +27,7 @@ from auditflow.ledger import (
     Update,
 )
 from auditflow.ledger.accounting import applied, registered
-from auditflow.ledger.sqlite import account_rows, replay_rows
+from auditflow.ledger.sqlite import account_rows, replay_rows, salvage
 from auditflow.ledger.sqlite import dead_letter_rows as letter_rows
 from auditflow.ledger.sqlite.account_rows import SQL
 from auditflow.storage import recovery
@@ -159,8 +159,8 @@ class LedgerReader(Ledger):
 class SqliteLedger(LedgerReader):
     """The ledger, open for writing; safe to call from threads. Every change is one durable transaction.
 
-    A damaged file is set aside and a new one begun: its pipelines start at the oldest event the journal
-    holds, which repeats deliveries and never skips one.
+    A damaged file is set aside and a new one begun with what can be read of it. Where a position is lost, all
+    pipelines start at the oldest event the journal holds, which repeats deliveries and never skips one.
     """
 
     def __init__(self, path: Path | str, *, clock: Callable[[], float] = time.time) -> None:
@@ -263,17 +263,15 @@ class SqliteLedger(LedgerReader):
             if not self._path.exists() and not sidecar(self._path, "-wal").exists():
                 recovery.create(self._path, SQL, lambda _: None)
             try:
-                return recovery.inspect(self._path, SQL, _check)
+                connection = recovery.inspect(self._path, SQL, _check, heed_note=False)
             except JournalDamaged as damage:
-                what = (
-                    f"{self._path.name} was damaged ({damage.facts['reason']}); what is left of it is set aside beside it. Deliveries "
-                    "start again at the oldest event that the journal holds; counters and dead letters start again"
-                )
-                at = int(self._clock() * 1000)
-                recovery.create(self._path, SQL, lambda new: _begin(new, at, what))
+                reason, at = str(damage.facts["reason"]), int(self._clock() * 1000)
+                recovery.create(self._path, SQL, lambda new: _rescue(new, self._path, at, reason))
                 connection = recovery.inspect(self._path, SQL, _check)
                 recovery.warn(connection, SQL)
-                return connection
+            else:
+                recovery.forget_note(self._path)
+            return connection
 
     @contextmanager
     def _writing(self) -> Iterator[apsw.Connection]:
@@ -322,7 +320,9 @@ def _apply(connection: apsw.Connection, update: Update) -> None:
         run(connection, SQL.pay, json.dumps(update.paid))
 
 
-def _begin(connection: apsw.Connection, at: int, what: str) -> None:
+def _rescue(connection: apsw.Connection, path: Path, at: int, reason: str) -> None:
+    saved = salvage.save(connection, path)
+    what = f"{path.name} was damaged ({reason}); what is left of it is set aside beside it. {saved}"
     run(connection, SQL.add_incident, at, what)
 
 
