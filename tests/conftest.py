@@ -9,11 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+# A machine may be slow: what no test says of a time limit is this. A call without a limit of its own reads these.
+httpx2._config.DEFAULT_TIMEOUT_CONFIG.__dict__.update(
+    dict.fromkeys(("connect", "read", "write", "pool"), 60.0)
+)
 Issue = Callable[..., tuple[Path, Path]]
 
 
