@@ -152,6 +152,19 @@ async def test_a_torn_file_opens(crashed, tmp_path: Path, opened, seed: int):
     assert opened(path).incidents() == incidents
 
 
+async def test_a_file_cut_short_beside_its_log_is_damaged_and_not_unreachable(crashed, tmp_path: Path, opened):
+    """SQLite calls it an I/O error when a page is missing, which would pass on any other day."""
+    source, events = crashed
+    pages = source.joinpath("journal.db").stat().st_size // 4096
+    for kept in sorted({*range(1, 12), *range(12, pages, max(1, pages // 20))} & {*range(pages)}):
+        path = restored(source, tmp_path / "data")
+        os.truncate(path, kept * 4096)
+        journal = opened(path)
+        lost(journal, events)
+        await goes_on(journal, len(events) + 1)
+        journal.close()
+
+
 REGIONS = {
     "header": ("", 0, 100),
     "schema": ("", 100, 4096),
