@@ -141,7 +141,25 @@ async def test_nobody_publishes_what_auditflow_says_of_itself(tenant):
     status, said = await caller.post(own)
     assert (status, said["code"]) == (403, "FORBIDDEN")
     hidden = json.loads(json.dumps(own).replace("aud", "\\u0061ud"))
-    others = [EVENT, own | {"eventType": "audit"}, own | {"sourceSystem": "web"}]
+    others = [EVENT, EVENT | {"eventType": "auditflows.a"}, EVENT | {"sourceSystem": "my-auditflow"}]
     _, said = await caller.post([hidden, *others])
     assert (said["accepted"], [rejected["index"] for rejected in said["rejected"]]) == (3, [0])
     assert len(caller.stored()) == 3
+
+
+@pytest.mark.parametrize(
+    "looks_like_it",
+    [
+        {"eventType": "Auditflow.keys.created"},
+        {"eventType": " auditflow.keys.created"},
+        {"eventType": "\u200bauditflow.keys.created"},
+        {"eventType": "\uff41uditflow.keys.created"},
+        {"sourceSystem": "auditflow"},
+        {"sourceSystem": "AuditFlow "},
+        {"sourceSystem": "audit\u00adflow"},
+    ],
+)
+async def test_nobody_publishes_what_looks_like_it(looks_like_it):
+    caller = Caller("acme")
+    status, said = await caller.post(EVENT | looks_like_it)
+    assert (status, said["code"], caller.stored()) == (403, "FORBIDDEN", [])

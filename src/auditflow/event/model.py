@@ -7,8 +7,10 @@ stamped in front. `Header` decodes only what the contract constrains; everything
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated, Any, Final, Self
+from unicodedata import category, normalize
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -58,8 +60,27 @@ class Header(msgspec.Struct, gc=False, rename="camel"):
 
 
 def is_own(header: Header) -> bool:
-    """Tell whether this is an event that AuditFlow alone may make."""
-    return header.source_system == OWN_SOURCE and header.event_type.startswith(OWN_TYPES)
+    """Tell whether this is an event that AuditFlow alone may make, or one that a reader would take for such.
+
+    Either field is enough, in any letter case and with blanks around it: people look for one of them.
+    """
+    return any_own({header.source_system}, {header.event_type})
+
+
+def any_own(sources: Iterable[str], types: Iterable[str]) -> bool:
+    """Tell whether there may be such an event among some whose `sourceSystem`s and `eventType`s are these."""
+    return OWN_SOURCE in map(_plain, sources) or any(_plain(each).startswith(OWN_TYPES) for each in types)
+
+
+def _plain(text: str) -> str:
+    """Give a name as it reads: full-width letters and those that nobody sees are written away."""
+    if not text.isascii():
+        text = "".join(each for each in normalize("NFKC", text) if category(each) not in _UNSEEN)
+    return text.strip().lower()
+
+
+_UNSEEN: Final = {"Cc", "Cf"}
+"""Unicode categories of control and format characters."""
 
 
 class _Names(msgspec.Struct, gc=False, rename="camel"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Annotated, Final
 
 import msgspec
@@ -20,11 +19,11 @@ from auditflow.errors import InvalidRequest, ReservedEvent, TenantRefused
 from auditflow.event.model import (
     MAX_EXTRA_KEYS,
     NO_TENANT,
-    OWN_SOURCE,
     PLATFORM_TENANT,
     Geolocation,
     Header,
     Name,
+    any_own,
     is_own,
 )
 from auditflow.event.time import epoch_ms, utc_times
@@ -149,7 +148,6 @@ class _Expected(msgspec.Struct, gc=False, rename="camel"):
 
 
 _expected = msgspec.json.Decoder(_Expected)
-_source = attrgetter("source_system")
 
 
 def _together(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) -> Decoded | None:
@@ -163,7 +161,12 @@ def _together(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) ->
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     ids, times, tenants = _ids(headers), _times(headers, stamps[0]), _tenants(headers, stamps)
-    if ids is None or times is None or tenants is None or OWN_SOURCE in map(_source, headers):
+    if (
+        ids is None
+        or times is None
+        or tenants is None
+        or any_own({each.source_system for each in headers}, {each.event_type for each in headers})
+    ):
         return None
     supplied = [place for place, header in enumerate(headers) if header.event_id is not UNSET]
     full = _FULL + _ID * (len(supplied) == len(raws))
