@@ -197,3 +197,20 @@ def test_a_file_that_cannot_be_read_is_named_with_what_is_expected(tmp_path, nam
 def test_a_file_that_is_not_there_is_named():
     with pytest.raises(UnreadableEvents, match=r"nowhere\.ndjson cannot be read: No such file"):
         list(read_events(Path("nowhere.ndjson"), 10))
+
+
+@pytest.mark.parametrize(
+    ("url", "is_here"),
+    [
+        ("http://127.0.0.1:8080", True),
+        ("http://127.9.9.9", True),
+        ("https://localhost:8443/", True),
+        ("http://a.localhost", True),
+        ("http://[::1]:8080", True),
+        ("http://audit.example", False),
+        ("http://10.0.0.1", False),
+        ("http://[", False),
+    ],
+)
+def test_which_servers_are_on_this_machine(url: str, is_here: bool):
+    assert client.is_loopback(url) is is_here

@@ -75,3 +75,9 @@ def test_a_way_that_leads_nowhere_is_said(url):
     with pytest.raises(ServerUnreachable) as unreachable:
         ask(url, "GET", "status")
     assert "--url" in unreachable.value.hint
+
+
+def test_no_proxy_is_asked_for_this_machine_nor_sees_a_token(answering, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert ask(answering(200, b"{}"), "GET", "status") == {}

@@ -13,7 +13,9 @@ def ask(url: str, method: str, path: str, **options: Any) -> dict[str, Any]:
     """
     import httpx2
 
-    options |= {"headers": ACCESS.headers(), "verify": ACCESS.verify()}
+    from auditflow.client import is_loopback
+
+    options |= {"headers": ACCESS.headers(), "verify": ACCESS.verify(), "trust_env": not is_loopback(url)}
     try:
         answer = httpx2.request(method, f"{url.rstrip('/')}/api/v1/{path}", timeout=30.0, **options)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
