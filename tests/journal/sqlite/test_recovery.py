@@ -152,7 +152,9 @@ async def test_a_torn_file_opens(crashed, tmp_path: Path, opened, seed: int):
     assert opened(path).incidents() == incidents
 
 
-async def test_a_file_cut_short_beside_its_log_is_damaged_and_not_unreachable(crashed, tmp_path: Path, opened):
+async def test_a_file_cut_short_beside_its_log_is_damaged_and_not_unreachable(
+    crashed, tmp_path: Path, opened
+):
     """SQLite calls it an I/O error when a page is missing, which would pass on any other day."""
     source, events = crashed
     pages = source.joinpath("journal.db").stat().st_size // 4096

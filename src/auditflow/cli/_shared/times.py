@@ -15,6 +15,8 @@ def moment(text: str, flag: str) -> float:
 
     if text == "now":
         return time.time()
+    if text.isdecimal():
+        raise typer.BadParameter(_without_unit(text), param_hint=flag)
     try:
         return max(0.0, time.time() - seconds(text))
     except ValueError:
@@ -25,6 +27,16 @@ def moment(text: str, flag: str) -> float:
     except (ValueError, OverflowError):
         message = f"{text!r}: expected now, an age such as 30m, 1h or 7d, or a time such as 2026-01-31T12:00Z"
         raise typer.BadParameter(message, param_hint=flag) from None
+
+
+def _without_unit(text: str) -> str:
+    """Say how to write what a bare number may mean: what is deleted depends on it."""
+    message = f"{text!r} has no unit: for an age in seconds write {text}s"
+    try:
+        at = datetime.fromtimestamp(int(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        return message
+    return f"{message}, for the Unix time write {at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def instant(text: str, flag: str) -> str:
