@@ -45,6 +45,7 @@ CALLS = [
     ("DELETE", "/actuator/dlq/acme", "operate"),
     ("POST", "/api/v1/pipelines/p/pause", "operate"),
     ("POST", "/api/v1/pipelines/p/resume", "operate"),
+    ("POST", "/api/v1/pipelines/p/forget", "operate"),
     ("POST", "/api/v1/dead-letters/replay", "operate"),
     ("POST", "/api/v1/dead-letters/1/replay", "operate"),
     ("DELETE", "/api/v1/dead-letters", "operate"),
