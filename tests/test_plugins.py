@@ -68,12 +68,12 @@ def test_built_in_modules_are_not_imported_before_they_are_used() -> None:
         from auditflow.plugins import discover
         catalogue = discover()
         name = "auditflow.sinks.logging_sink"
-        assert name not in sys.modules
+        print(name in sys.modules)
         catalogue.get_sink("logging_sink").check()
-        assert name in sys.modules
-        assert "boto3" not in sys.modules
+        print(name in sys.modules, "boto3" in sys.modules)
     """
-    subprocess.run([sys.executable, "-c", dedent(script)], check=True)
+    done = subprocess.run([sys.executable, "-c", dedent(script)], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "True", "False"]
 
 
 async def test_a_drop_in_sink_works_unmodified(write: Write, tmp_path: Path) -> None:

@@ -84,10 +84,12 @@ def test_without_auth_nothing_but_loopback_is_listened_on(start, role, address):
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_needs_no_auth_by_whatever_name(host):
     config = Config.model_validate({"server": {"host": host, "port": 0}})
-    _bound(config, "ingest").close()
+    with _bound(config, "ingest") as listener:
+        assert listener.getsockname()[1] > 0
 
 
 @pytest.mark.parametrize("auth", [{"api-keys": {}}, {"insecure-allow-anyone": True}], ids=str)
 def test_with_auth_or_who_says_so_loudly_any_address_will_do(auth):
     config = Config.model_validate({"server": {"host": "0.0.0.0", "port": 0}, "auth": auth})
-    _bound(config, "ingest").close()
+    with _bound(config, "ingest") as listener:
+        assert listener.getsockname()[1] > 0

@@ -196,7 +196,7 @@ def test_a_role_that_is_killed_while_it_starts_is_started_again(supervised, name
     assert one.end() == 0
 
 
-async def held_and_killed() -> None:
+async def held_and_killed() -> int | None:
     with socket.create_server(("127.0.0.1", 0)) as listener, tempfile.TemporaryFile() as lock:
         role = Role("delivery", [sys.executable, "-S", "-c", "input()"], listener, lock.fileno())
         process = await role.start(hold=True)
@@ -204,10 +204,11 @@ async def held_and_killed() -> None:
         await process.wait()
         await asyncio.sleep(0.1)  # until the loop has seen its pipe close
         role.release()
+        return process.returncode
 
 
 def test_a_role_that_is_killed_before_its_turn_ends_nothing_else():
-    uvloop.run(held_and_killed())
+    assert uvloop.run(held_and_killed()) == -signal.SIGKILL
 
 
 def test_a_role_that_does_not_stop_in_time_is_killed(supervised):

@@ -497,3 +497,4 @@ async def test_status_shows_the_breaker_open_while_the_destination_fails(world, 
         sink.clear()
         await world.settled()
         await world.until(lambda: world.condition()["breaker"] == "closed")
+        assert world.account().delivered == 1

@@ -52,6 +52,7 @@ async def test_a_stop_ends_the_pause_after_a_fault(world, sink, monkeypatch):
     async with world.running(sink):
         await world.publish(1)
         await world.until(lambda: world.condition().get("state") == "retrying")
+    assert world.pending() == 1, "it has stopped, and not by settling the event"
 
 
 async def test_what_troubled_it_before_a_fault_does_not_show_forever(world, sink, monkeypatch):

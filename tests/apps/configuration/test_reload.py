@@ -150,8 +150,9 @@ async def test_what_came_of_changed_files_is_told_and_what_a_command_came_to_is_
 async def test_a_change_from_before_the_start_is_seen_too(world):
     world.path.write_text(PIPELINE % "b")
     watching = asyncio.create_task(world.reload().watch(asyncio.Event()))
-    await world.until(lambda: world.told == [["b"]])
+    await world.until(lambda: world.told)
     watching.cancel()
+    assert world.told == [["b"]]
 
 
 async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
@@ -160,8 +161,9 @@ async def test_who_wants_it_does_not_wait_for_a_change(world, monkeypatch):
     watching = asyncio.create_task(world.reload().watch(wanted))
     await asyncio.sleep(0)
     wanted.set()
-    await world.until(lambda: world.told == [["a"]])
+    await world.until(lambda: world.told)
     watching.cancel()
+    assert world.told == [["a"]]
 
 
 async def test_a_disk_that_refuses_changes_nothing(world):

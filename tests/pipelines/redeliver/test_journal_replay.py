@@ -104,6 +104,7 @@ async def test_what_hinders_it_is_shown_as_the_pipelines(world, sink):
         sink.clear()
         await world.settled()
         await world.until(lambda: world.condition()["state"] == "active")
+        assert world.account().delivered == 4
 
 
 async def test_a_pipeline_pauses_and_stops_with_it(world, sink):

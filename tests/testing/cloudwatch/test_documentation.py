@@ -32,7 +32,9 @@ def test_the_fixture_example_runs_as_printed(tmp_path):
 
 @pytest.mark.parametrize("example", EXAMPLES[1:])
 def test_the_other_examples_run_as_printed(example):
-    exec(compile(example, "docs/testing.md", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(example, "docs/testing.md", "exec"), names)
+    assert names.keys() - {"__builtins__"}
 
 
 def test_every_kind_of_fault_is_explained():

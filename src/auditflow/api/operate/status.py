@@ -14,6 +14,7 @@ from auditflow.ledger.inactive import advice
 from auditflow.ledger.tenant_counts import TenantCounts, others
 
 MOST_KEPT: Final = 10_000
+"""Counts of inactive pipelines that are remembered: more than there are, unless they come and go."""
 
 
 class Status:
