@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -122,6 +124,14 @@ class Serve:
     def stop(self, seconds: float = 120.0) -> int:
         self.process.terminate()
         return self.process.wait(seconds)
+
+
+@pytest.fixture
+def default_ports() -> Iterator[None]:
+    """Keep the ports that docs print (8080, 8082, 4580) for one test at a time, on the whole machine."""
+    with (Path(tempfile.gettempdir()) / "auditflow-default-ports.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ import pytest
 
 from .conftest import wait_for
 
+# A test that waits for its turn has its time still before it.
+pytestmark = [pytest.mark.usefixtures("default_ports"), pytest.mark.timeout(150, func_only=True)]
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
@@ -60,7 +62,6 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-@pytest.mark.timeout(150)
 def test_the_readme_ends_with_an_event_seen_in_cloudwatch(tmp_path):
     readme = ROOT / "README.md"
     (tmp_path / "auditflow.yaml").write_text(blocks(readme, "yaml")[0])
@@ -69,7 +70,6 @@ def test_the_readme_ends_with_an_event_seen_in_cloudwatch(tmp_path):
     assert re.search(r"cloudwatch +active +1 +1 +0 +0 +0", output)
 
 
-@pytest.mark.timeout(150)
 def test_the_tutorial_works_from_top_to_bottom(tmp_path):
     page = DOCS / "tutorial.md"
     (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
@@ -84,7 +84,6 @@ def test_the_tutorial_works_from_top_to_bottom(tmp_path):
     assert '"amara"' not in read_back
 
 
-@pytest.mark.timeout(150)
 def test_where_is_my_event_is_answered_as_the_page_says(tmp_path):
     tutorial, page = DOCS / "tutorial.md", DOCS / "how-to/where-is-my-event.md"
     (tmp_path / "auditflow.yaml").write_text(blocks(tutorial, "yaml")[0])
@@ -96,7 +95,6 @@ def test_where_is_my_event_is_answered_as_the_page_says(tmp_path):
     assert output.count('"state": "delivered"') == 1  # of auditflow
 
 
-@pytest.mark.timeout(150)
 def test_reload_and_replay_work_as_the_page_says(tmp_path):
     page = DOCS / "how-to/reload-and-replay.md"
     (tmp_path / "auditflow.yaml").write_text("pipelines: [{name: everything, sink: {name: logging_sink}}]\n")
@@ -112,7 +110,6 @@ done
     assert "2 events go to everything; see auditflow status" in output
 
 
-@pytest.mark.timeout(150)
 def test_an_installation_is_secured_and_a_key_rotated_as_the_page_says(tmp_path):
     page = DOCS / "how-to/secure.md"
     (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])
@@ -126,7 +123,6 @@ def test_an_installation_is_secured_and_a_key_rotated_as_the_page_says(tmp_path)
     assert listed.strip() == "audit-event:read audit-event:operate"
 
 
-@pytest.mark.timeout(150)
 def test_the_commands_of_the_http_page_work(tmp_path):
     (tmp_path / "auditflow.yaml").write_text("pipelines: []\n")
     commands = "\n".join(
@@ -139,7 +135,6 @@ def test_the_commands_of_the_http_page_work(tmp_path):
     assert '"id":"aws_cloudwatch_sink"' in output
 
 
-@pytest.mark.timeout(150)
 def test_the_plugins_of_the_docs_are_the_examples_and_work(serve, tmp_path):
     page = DOCS / "plugins.md"
     sink, transformer = blocks(page, "python")
@@ -196,7 +191,6 @@ def test_redaction_does_what_its_page_says(tmp_path):
     assert "amara@example.org" not in output
 
 
-@pytest.mark.timeout(150)
 def test_what_an_auditor_asks_is_answered_as_the_page_says(tmp_path):
     page = DOCS / "how-to/what-an-auditor-will-ask.md"
     (tmp_path / "auditflow.yaml").write_text(blocks(page, "yaml")[0])

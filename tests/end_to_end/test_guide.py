@@ -39,7 +39,8 @@ def run(cloud, tmp_path):
     return step
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(180, func_only=True)
+@pytest.mark.usefixtures("default_ports")
 def test_the_guides_commands_and_its_curl_work_as_printed(serve, cloud, run):
     serve("pipelines: []\n", "--port", "8080", "--sink-port", "8082", cloud=cloud)
     assert GROUP in run("create-test-group.sh")

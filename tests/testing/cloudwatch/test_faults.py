@@ -81,6 +81,16 @@ def test_a_hang_keeps_the_client_waiting(cloud, connect, stream, clock):
     cloud.wait_for(1, "/audit")
 
 
+def test_a_request_that_hangs_over_a_reset_is_not_counted_after_it(cloud, connect, stream, clock):
+    fault = cloud.fault("hang", times=1, seconds=0.5)
+    hanging = threading.Thread(target=connect(cloud).describe_log_groups)
+    hanging.start()
+    cloud.wait_for(lambda: fault.hits == 1)
+    cloud.reset()
+    hanging.join()
+    assert cloud.count("DescribeLogGroups") == 0
+
+
 def test_a_drip_answers_slowly_and_whole(put, cloud):
     cloud.fault("drip", seconds=0.3)
     began = time.monotonic()

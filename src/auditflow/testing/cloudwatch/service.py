@@ -73,6 +73,7 @@ class Service:
     def answer(self, raw: Signed) -> Answer | None:
         """Serve one request and note it; None: reset the connection."""
         request = Request(self.clock(), wire_bytes=len(raw.body))
+        traffic = self.traffic  # of its arrival: a request that hangs over a reset is not counted after it
         answer: Answer | None = None
         try:
             answer = self._serve(raw, request)
@@ -84,7 +85,7 @@ class Service:
             request.outcome = "reset"
         request.status = answer.status if answer is not None else 0
         with self.changed:
-            self.traffic.note(request)
+            traffic.note(request)
             self.changed.notify_all()
         return answer
 
