@@ -220,6 +220,25 @@ class Forbidden(AuditFlowError):
         return f'Bearer realm="auditflow", error="insufficient_scope", scope="{self.facts["scope"]}"'
 
 
+class ForeignHost(AuditFlowError):
+    """This server does not go by the name {host}."""
+
+    code = "FORBIDDEN"
+    status: ClassVar[int] = 403
+    hint_template = "Call it by localhost or its loopback address, or add the name to server.hosts."
+
+
+class ForeignPage(AuditFlowError):
+    """A web page of {origin} may change nothing here."""
+
+    code = "FORBIDDEN"
+    status: ClassVar[int] = 403
+    hint_template = (
+        "Send the call from a service, without the headers Origin and Sec-Fetch-Site; if it is a page of this server's "
+        "own, add the name it is loaded from to server.hosts."
+    )
+
+
 class TokensUncheckable(AuditFlowError):
     """Tokens cannot be checked now: the keys of the identity provider are not at hand."""
 

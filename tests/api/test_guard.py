@@ -13,6 +13,7 @@ from auditflow.api import ingest_app, sink_service
 from auditflow.api.guard import Guard, operating_rights
 from auditflow.ingest.auth import ANYONE, AuthConfig, Authenticator
 from auditflow.ingest.auth.keys import KeyFile
+from auditflow.ingest.auth.web_pages import WebPages
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.journal.memory import MemoryJournal
@@ -189,3 +190,70 @@ async def test_no_other_origin_may_read_an_answer(client, app, keys, call):
             for key in keys.values()
         ]
     assert not [name for answer in answers for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["X-Auth-Tenant", "X-Auth-Scopes", "X-Auth-Subject", "X-Auth-Secret", "Authorization", "X-Api-Key"],
+)
+async def test_a_header_that_says_who_calls_counts_once(client, operating, file, name):
+    config = {"api-keys": {}, "gateway": {"addresses": ["127.0.0.1"]}}
+    authenticator = Authenticator(AuthConfig.model_validate(config), file.path)
+    app = Guard(FastAPI(), authenticator, operating_rights)
+    said = [("X-Auth-Tenant", "acme"), ("X-Auth-Scopes", "audit-event:read")]
+    async with client(app) as ask:
+        assert (
+            await ask.get("/api/v1/status", headers=said)
+        ).status_code == 404  # let in, and there is nothing
+        answer = await ask.get("/api/v1/status", headers=[*said, (name, "a"), (name, "a")])
+    assert answer.status_code == 401
+    assert "repeated" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=str,
+)
+@pytest.mark.parametrize("call", [call for call in CALLS if call[0] not in {"GET", "HEAD"}], ids=str)
+async def test_a_web_page_operates_nothing_where_anyone_may_call(client, operating, headers, call):
+    journal, ledger = MemoryJournal(), MemoryLedger()
+    publish = Publish(journal, Limits())
+    pages = WebPages([])
+    app = ingest_app.build(publish, operating(journal, ledger), publish.unavailable, 2**20, None, pages)
+    method, path, _ = call
+    async with client(app) as ask:
+        answer = await ask.request(method, path, headers={"Host": "localhost:8080"} | headers, json=EVENT)
+        assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    assert journal.head() == MemoryJournal().head()
+
+
+async def test_the_sink_service_acts_for_no_tenant_forges_nothing_and_is_on_record(
+    client, authenticator, file
+):
+    on_record: list[tuple[object, object]] = []
+    service = sink_service.SinkService(
+        discover(), sink_service.OpenSinks(), lambda by, facts: on_record.append((dict(by), dict(facts)))
+    )
+    app = sink_service.build(service, lambda: "", 2**20, authenticator)
+    keys = {
+        tenant: file.create("ops", tenant, ["audit-event:operate"])[1]
+        for tenant in ("acme", "_platform", None)
+    }
+    own = {"eventType": "auditflow.keys.created", "sourceSystem": "auditflow"}
+
+    async def call(tenant: str | None, event: dict[str, str]) -> int:
+        async with client(app) as ask:
+            headers = {"X-Api-Key": keys[tenant]}
+            answer = await ask.post("/sink/logging_sink", json={"event_data": event}, headers=headers)
+        return answer.status_code
+
+    assert await call("acme", EVENT) == 403
+    assert await call("_platform", EVENT) == await call(None, EVENT) == 200
+    for forged in (own, own | {"sourceSystem": "x"}, own | {"eventType": "x"}):
+        assert await call(None, forged) == 403
+    assert [(by["actorTenant"], facts["outcome"]) for by, facts in on_record] == [
+        ("acme", "refused"), ("_platform", "success"), (None, "success"), *[(None, "refused")] * 3,
+    ]  # fmt: skip
+    assert {(facts["sink"], facts["count"]) for _, facts in on_record} == {("logging_sink", 1)}
+    assert on_record[0][1]["reason"] == "FORBIDDEN"

@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import httpx2
@@ -226,16 +225,20 @@ class Impostor:
 
 def test_ctrl_c_in_publish_says_how_far_it_came(tmp_path):
     (tmp_path / "one.ndjson").write_text(json.dumps(EVENT))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "auditflow", "publish", "one.ndjson", "--url", "http://127.0.0.1:1"],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=120)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "auditflow", "publish", "one.ndjson", "--url", url],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = silent.accept()
+        with connection:
+            assert connection.recv(1)
+            process.send_signal(signal.SIGINT)
+            stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "0 accepted" in stdout
     assert "Traceback" not in stderr

@@ -11,10 +11,12 @@ from typing import Any, Final
 from fastapi import Request
 
 from auditflow.api import problems
-from auditflow.errors import Forbidden, TokensUncheckable, Unauthorized
+from auditflow.errors import Forbidden, ForeignHost, ForeignPage, TokensUncheckable, Unauthorized
 from auditflow.ingest.answer import RETRY_AFTER_SECONDS
 from auditflow.ingest.auth import ANYONE, Authenticator
+from auditflow.ingest.auth.principal import Principal
 from auditflow.ingest.auth.settings import ScopesConfig
+from auditflow.ingest.auth.web_pages import WebPages
 from auditflow.ingest.publish import PATHS
 
 App = Callable[[MutableMapping[str, Any], Any, Any], Awaitable[None]]
@@ -48,36 +50,48 @@ def sink_service_rights(scopes: ScopesConfig, method: str, path: str) -> str:
 
 
 class Guard:
-    """ASGI app that lets through who may; without an authenticator, anyone."""
+    """ASGI app that lets through who may; without an authenticator, anyone but `pages` that are foreign."""
 
-    def __init__(self, app: App, authenticator: Authenticator | None, rights: Rights) -> None:
+    def __init__(
+        self, app: App, authenticator: Authenticator | None, rights: Rights, pages: WebPages | None = None
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._rights = rights
+        self._pages = pages
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
         """Serve one request."""
-        principal = ANYONE
-        if self._authenticator is not None and scope["type"] == "http" and scope["path"] not in OPEN:
-            needed = self._rights(self._authenticator.scopes, scope["method"], scope["path"])
-            peer = scope["client"][0] if scope.get("client") else ""
-            try:
-                principal = await self._authenticator.admit(dict(scope["headers"]), peer, needed)
-            except (Unauthorized, Forbidden) as error:
-                await _refuse(scope, receive, send, error, {"WWW-Authenticate": error.challenge})
-                return
-            except TokensUncheckable as error:
-                await _refuse(scope, receive, send, error, {"Retry-After": str(RETRY_AFTER_SECONDS)})
-                return
+        try:
+            principal = await self._admit(scope) if scope["type"] == "http" else ANYONE
+        except (Unauthorized, Forbidden) as error:
+            await _refuse(scope, receive, send, error, {"WWW-Authenticate": error.challenge})
+            return
+        except TokensUncheckable as error:
+            await _refuse(scope, receive, send, error, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return
+        except (ForeignHost, ForeignPage) as error:
+            await _refuse(scope, receive, send, error, {})
+            return
         scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, receive, send)
+
+    async def _admit(self, scope: MutableMapping[str, Any]) -> Principal:
+        if self._pages is not None:
+            self._pages.check(scope["method"], scope["headers"])
+        if self._authenticator is None or scope["path"] in OPEN:
+            return ANYONE
+        peer = scope["client"][0] if scope.get("client") else ""
+        headers = self._authenticator.single(scope["headers"], peer)
+        needed = self._rights(self._authenticator.scopes, scope["method"], scope["path"])
+        return await self._authenticator.admit(headers, peer, needed)
 
 
 async def _refuse(
     scope: MutableMapping[str, Any],
     receive: Any,
     send: Any,
-    error: Unauthorized | Forbidden | TokensUncheckable,
+    error: Unauthorized | Forbidden | TokensUncheckable | ForeignHost | ForeignPage,
     headers: dict[str, str],
 ) -> None:
     # what publishers are answered has four members, by contract

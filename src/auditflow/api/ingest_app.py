@@ -24,6 +24,7 @@ from auditflow.api.reference.publish_operation import OPERATION, SCHEMAS
 from auditflow.api.strict_body import StrictBody
 from auditflow.api.tenancy import Calling
 from auditflow.ingest.auth import Authenticator
+from auditflow.ingest.auth.web_pages import WebPages
 from auditflow.ingest.publish import PATHS, Publish
 from auditflow.journal import Journal
 from auditflow.ledger import Ledger
@@ -44,12 +45,13 @@ class Operating:
     """Since when the configuration is in force (`loadedAt`), and the problems of a later one."""
 
 
-def build(
+def build(  # noqa: PLR0913, PLR0917 - its parts
     publish: Publish,
     operating: Operating,
     check: probes.Check,
     largest_body: int,
     authenticator: Authenticator | None = None,
+    pages: WebPages | None = None,
 ) -> App:
     """Build the ASGI app. Publish calls never enter FastAPI, which would cost more than accepting an event."""
     behind = StrictBody(operations(operating, check), largest_body)
@@ -60,7 +62,7 @@ def build(
         else:
             await behind(scope, receive, send)
 
-    return Guard(front_door, authenticator, operating_rights)
+    return Guard(front_door, authenticator, operating_rights, pages)
 
 
 def operations(operating: Operating, check: probes.Check) -> FastAPI:

@@ -7,8 +7,9 @@ import contextlib
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -22,9 +23,11 @@ from auditflow.api.guard import App, Guard, sink_service_rights
 from auditflow.api.reference import docs_page
 from auditflow.api.reference.openapi import ERRORS, complete
 from auditflow.api.strict_body import StrictBody
-from auditflow.errors import AuditFlowError, EgressDenied, PluginNotFound
-from auditflow.event.model import encode
+from auditflow.api.tenancy import Calling
+from auditflow.errors import AuditFlowError, EgressDenied, PluginNotFound, ReservedEvent
+from auditflow.event.model import any_own, encode
 from auditflow.ingest.auth import Authenticator
+from auditflow.ingest.auth.web_pages import WebPages
 from auditflow.ingest.limits import Limits
 from auditflow.pipelines.decide.decision import as_events
 from auditflow.plugin_call import in_own_thread, text_of
@@ -45,6 +48,9 @@ _ERRORS: Final = {
     "503": "The destination is throttling or cannot be reached. See Retry-After.",
     "504": "The destination has not answered in time.",
 }
+
+_NOT_OF_A_TENANT: Final = "The sink service delivers with the rights of this installation; this credential acts for one tenant alone"
+_INSTEAD: Final = "Publish the event, and let a pipeline of the tenant deliver it."
 
 _log = logging.getLogger(__name__)
 _is_name = re.compile(r"[a-zA-Z0-9_]+").fullmatch
@@ -129,12 +135,17 @@ async def _close(kept: _Kept) -> None:
         await (await kept.opening).close()
 
 
+Record = Callable[[Mapping[str, str | None], Mapping[str, object]], None]
+"""Puts a delivery on record: who has asked for it, and the facts."""
+
+
 class SinkService:
     """The calls of the service, over the plugins that were discovered at start; no request imports anything."""
 
-    def __init__(self, catalogue: Catalogue, sinks: OpenSinks) -> None:
+    def __init__(self, catalogue: Catalogue, sinks: OpenSinks, record: Record | None = None) -> None:
         self._catalogue = catalogue
         self._sinks = sinks
+        self._record = record
 
     def registry(self) -> dict[str, Any]:
         """List sinks and transformers, and the plugins that could not be loaded."""
@@ -151,10 +162,24 @@ class SinkService:
             ],
         }
 
-    async def deliver(self, name: str, delivery: Delivery, request: Request) -> JSONResponse:
-        """Deliver now, once."""
+    async def deliver(self, name: str, delivery: Delivery, caller: Calling, request: Request) -> JSONResponse:
+        """Deliver now, once, with the rights of this installation; what came of it is put on record."""
+        answer = await self._delivered(name, delivery, caller, request)
+        if self._record is not None and _is_name(name):
+            facts = {"sink": name, "count": len(delivery.all_events()), **_came_of_it(answer)}
+            await asyncio.to_thread(self._record, caller.by, facts)
+        return answer
+
+    async def _delivered(
+        self, name: str, delivery: Delivery, caller: Calling, request: Request
+    ) -> JSONResponse:
         if not _is_name(name):
             return _bad_name(request)
+        if not caller.runs_all:
+            return problems.problem(request, 403, "FORBIDDEN", _NOT_OF_A_TENANT, hint=_INSTEAD)
+        if any(map(_looks_own, delivery.all_events())):
+            error = ReservedEvent()
+            return problems.problem(request, 403, error.code, str(error), hint=error.hint)
         if (delivery.event_data is None) == (delivery.events is None):
             return problems.problem(request, 400, "VALIDATION_ERROR", "Give either event_data or events")
         try:
@@ -187,6 +212,7 @@ def build(
     check: probes.Check,
     max_request_bytes: int = Limits().request_bytes,
     authenticator: Authenticator | None = None,
+    pages: WebPages | None = None,
 ) -> App:
     """Build the ASGI app."""
     app = FastAPI(title="AuditFlow sink service", version=__version__, docs_url=None, redoc_url=None)
@@ -197,7 +223,20 @@ def build(
     app.post("/sink/{name}", summary="Deliver to a sink now, once")(service.deliver)
     app.post("/transform/{name}", summary="See what a transformer makes of an event")(service.transform)
     complete(app, ERRORS | _ERRORS)
-    return Guard(StrictBody(app, max_request_bytes), authenticator, sink_service_rights)
+    return Guard(StrictBody(app, max_request_bytes), authenticator, sink_service_rights, pages)
+
+
+def _looks_own(event: dict[str, Any]) -> bool:
+    """Tell whether it could be taken for an event of AuditFlow's own audit, which nobody else may write."""
+    return any_own([str(event.get("sourceSystem", ""))], [str(event.get("eventType", ""))])
+
+
+def _came_of_it(answer: JSONResponse) -> dict[str, str]:
+    """Give the outcome for the record. The reason is the code alone: a message may repeat what an event holds."""
+    if answer.status_code == HTTPStatus.OK:
+        return {"outcome": "success"}
+    body: dict[str, Any] = msgspec.json.decode(bytes(answer.body))
+    return {"outcome": "refused", "reason": body["code"]}
 
 
 def _bad_name(request: Request) -> JSONResponse:

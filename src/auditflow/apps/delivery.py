@@ -52,9 +52,9 @@ async def run(
     folder = tenant_folder(config, catalogue, directory, keeps=True)
     enabled = running(config, folder.tenants if folder else None)
     register(ledger, journal, enabled)
-    service = sink_service(config, catalogue, authenticating(config, directory))
-    server = Server(service, config.server.shutdown_timeout, config.server.tls)
     own = operator_audit_of(config, directory)
+    service = sink_service(config, catalogue, authenticating(config, directory), own)
+    server = Server(service, config.server.shutdown_timeout, config.server.tls)
     delivery = Delivery(
         enabled, catalogue, TailReader(journal), ledger, secret_source(config.secrets, os.environ)
     )

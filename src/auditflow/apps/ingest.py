@@ -20,6 +20,7 @@ from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator_audit import authenticating, keep, places
 from auditflow.config import Config, Running, Tenants, running
 from auditflow.ingest.admission import Admission
+from auditflow.ingest.auth.web_pages import web_pages_of
 from auditflow.ingest.front.front import Front
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
@@ -63,8 +64,9 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
         active_configuration.state,
     )
     authenticator, largest = authenticating(config, directory), config.server.max_request_bytes
-    app = ingest_app.build(publish, operating, publish.unavailable, largest, authenticator)
-    front = Front(publish, authenticator)
+    pages = web_pages_of(config.server.hosts, config.auth)
+    app = ingest_app.build(publish, operating, publish.unavailable, largest, authenticator, pages)
+    front = Front(publish, authenticator, pages)
     server = Server(app, config.server.shutdown_timeout, config.server.tls, front)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -6,11 +6,13 @@ What it is made of takes half of the time and a quarter of the memory of a start
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
 from auditflow.config import Config
 from auditflow.ingest.auth import Authenticator
+from auditflow.ingest.auth.web_pages import web_pages_of
+from auditflow.ingest.operator_audit import By, OperatorAudit
 from auditflow.plugins import Catalogue
 from auditflow.sinks._egress_policy import LOOPBACK, EgressPolicy
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from auditflow.api.sink_service import OpenSinks
 
 JSON: Final = [(b"content-type", b"application/json"), (b"content-length", b"18")]
+
+DELIVERED: Final = "sink-service.called"
+"""Rest of the type of the event that puts a delivery on record."""
 
 Build = Callable[[], tuple["App", "OpenSinks"]]
 
@@ -49,8 +54,13 @@ class OnDemand:
             await self._built[1].close()
 
 
-def sink_service(config: Config, catalogue: Catalogue, authenticator: Authenticator | None) -> OnDemand:
-    """Give the sink service of this configuration."""
+def sink_service(
+    config: Config, catalogue: Catalogue, authenticator: Authenticator | None, own: OperatorAudit
+) -> OnDemand:
+    """Give the sink service of this configuration; what it delivers is put on record."""
+
+    def record(by: By, facts: Mapping[str, object]) -> None:
+        own.note(DELIVERED, by, **facts)
 
     def built() -> tuple[App, OpenSinks]:
         from auditflow.api.sink_service import OpenSinks, SinkService, build
@@ -58,7 +68,8 @@ def sink_service(config: Config, catalogue: Catalogue, authenticator: Authentica
         # without auth it is bound to loopback, and its callers are here as well
         here = LOOPBACK if config.auth is None else ()
         sinks = OpenSinks(EgressPolicy((*config.server.sink_service_may_reach, *here)))
-        service = SinkService(catalogue, sinks)
-        return build(service, lambda: "", config.server.max_request_bytes, authenticator), sinks
+        service = SinkService(catalogue, sinks, record)
+        pages = web_pages_of(config.server.hosts, config.auth)
+        return build(service, lambda: "", config.server.max_request_bytes, authenticator, pages), sinks
 
     return OnDemand(built)

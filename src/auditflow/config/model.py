@@ -5,12 +5,13 @@ A pipeline reads in the order in which events pass through it: condition, sample
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationInfo, field_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from auditflow.config.tls import TlsConfig
@@ -44,6 +45,15 @@ class Surroundings:
 
 Positive = Field(gt=0)
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _host_name(name: str) -> str:
+    if not re.fullmatch(r"[\w.-]{1,253}|[0-9a-fA-F:.]{2,45}", name, re.ASCII):
+        raise misfit("expected the name or address of a host", "write it without scheme, port and path")
+    return name.lower().rstrip(".")
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
 
 
 class TransformerConfig(Settings):
@@ -179,6 +189,8 @@ class ServerConfig(Settings):
     """Address the sink service listens on; its callers bring sinks' properties of their own."""
     sink_port: Port = 8082
     """Port of the sink service; 0 takes any free one."""
+    hosts: tuple[HostName, ...] = ()
+    """Names (without a port) that callers may call AuditFlow by; loopback's always may. Without `auth` no other may."""
     sink_service_may_reach: tuple[Network, ...] = ()
     """Private networks (CIDR) that sinks' properties in calls of the sink service may lead to; without `auth`, loopback too."""
     tls: TlsConfig | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Annotated, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from auditflow.event.model import (
 )
 from auditflow.event.time import epoch_ms, utc_times
 from auditflow.ingest.limits import Limits
+from auditflow.ingest.repeated_keys import any_repeated
 from auditflow.ingest.stamp import Stamp, client_time, filled, stamped
 from auditflow.ingest.validate import is_tenant, validate
 from auditflow.journal import AppendBatch
@@ -166,6 +168,7 @@ def _together(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) ->
         or times is None
         or tenants is None
         or any_own({each.source_system for each in headers}, {each.event_type for each in headers})
+        or any_repeated(text, raws, _beginnings(headers))
     ):
         return None
     supplied = [place for place, header in enumerate(headers) if header.event_id is not UNSET]
@@ -176,6 +179,23 @@ def _together(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) ->
     if events is None:
         return None
     return Decoded(AppendBatch(events, ids, tenants, supplied, times), range(len(raws)))
+
+
+def _beginnings(headers: Sequence[_Expected]) -> dict[bytes, int]:
+    """Count the fields that the events have, by how they begin."""
+    most = len(headers)
+
+    def count(name: str) -> int:
+        return most - list(map(attrgetter(name), headers)).count(UNSET)
+
+    return {
+        b'"event': most + count("event_id") + count("event_time"),
+        b'"sourceSystem"': most,
+        b'"tenantId"': count("tenant_id"),
+        b'"correlationId"': count("correlation_id"),
+        b'"geolocation"': count("geolocation"),
+        b'"extra"': count("extra"),
+    }
 
 
 def _ids(headers: Sequence[_Expected]) -> list[str] | None:

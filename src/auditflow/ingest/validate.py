@@ -11,6 +11,7 @@ from msgspec import UNSET, Raw
 
 from auditflow.errors import InvalidRequest
 from auditflow.event.model import MAX_EXTRA_KEYS, NO_TENANT, TENANT_PATTERN, UUID_PATTERN, Header
+from auditflow.ingest.repeated_keys import repeated
 from auditflow.units import readable_size
 
 _header = msgspec.json.Decoder(Header)
@@ -32,8 +33,11 @@ def validate(raw: bytes, max_bytes: int) -> Header:
     try:
         header = _header.decode(raw)
         raw.decode()  # fields that the header skips must be UTF-8 too
+        twice = repeated(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(reason=_explain(raw, error)) from None
+    if twice:
+        raise InvalidRequest(reason=f"The field '{twice}' is repeated: readers differ in which one they take")
     if header.event_id and not _is_uuid(header.event_id):
         raise _invalid(
             "eventId", "expected a UUID such as 0190163d-8694-739b-aea5-966c26f8ad90", header.event_id

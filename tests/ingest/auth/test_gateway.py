@@ -45,11 +45,18 @@ def test_without_a_secret_in_the_configuration_none_is_right():
 
 @pytest.mark.parametrize(
     ("header", "tenant"),
-    [(None, None), (b"-", "_platform"), (b"", "_platform"), (b" acme ", "acme"), (b"_platform", "_platform")],
+    [(b"-", "_platform"), (b"", "_platform"), (b" acme ", "acme"), (b"_platform", "_platform")],
 )
-def test_no_tenant_is_any_and_an_empty_one_the_platforms(header: bytes | None, tenant: str | None):
-    headers = {b"x-auth-scopes": b"a"} | ({} if header is None else {b"x-auth-tenant": header})
+def test_an_empty_tenant_is_the_platforms(header: bytes, tenant: str):
+    headers = {b"x-auth-scopes": b"a", b"x-auth-tenant": header}
     assert gateway(addresses=["10.0.0.1"]).look_up(headers, "10.0.0.1").tenant == tenant
+
+
+def test_without_a_tenant_the_caller_is_nobody_unless_that_was_configured():
+    headers = {b"x-auth-scopes": b"a", b"x-auth-subject": b"amara"}
+    assert gateway(addresses=["10.0.0.1"]).look_up(headers, "10.0.0.1") is None
+    found = gateway(addresses=["10.0.0.1"], **{"tenant-optional": True}).look_up(headers, "10.0.0.1")
+    assert (found.name, found.tenant) == ("amara", None)
 
 
 @pytest.mark.parametrize("tenant", [b"../x", b"a b", b"a" * 65, b"\xff", b"_other"])

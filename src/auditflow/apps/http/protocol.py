@@ -65,6 +65,8 @@ class Protocol(HttpToolsProtocol):
     def _joins(self, front: Front, whole: Whole) -> bool:
         """Hand the call to the front, if it is for it."""
         headers = dict(self.headers)
+        if len(headers) < len(self.headers):  # a repeated one may make a difference: the guard looks closer
+            return False
         cut = None if self.flow.write_paused else events_of(headers, bytes(whole.body), front.most_events)
         if cut is None:
             return False

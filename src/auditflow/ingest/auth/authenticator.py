@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,9 @@ TELL_SECONDS: Final = 60.0
 """A refusal is told again, for the same reason and peer, after this time."""
 TOLD: Final = 1_000
 """Peers and reasons remembered for that; beyond, refusals are only counted, so that a flood fills no log."""
+
+IDENTITY: Final = frozenset({b"authorization", b"x-api-key", b"x-auth-secret", *CLAIMS})
+"""Headers that say who calls."""
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +42,17 @@ class Authenticator:
         self._keys = Keys(config.api_keys.file or keys) if config.api_keys else None
         self._tokens = Tokens(config.jwt) if config.jwt else None
         self._told: dict[tuple[str, str], float] = {}
+
+    def single(self, headers: Iterable[tuple[bytes, bytes]], peer: str) -> Headers:
+        """Give the headers by name. Raises Unauthorized where one that says who calls is repeated."""
+        given = list(headers)
+        once = dict(given)
+        if len(once) < len(given):
+            names = [name for name, _ in given if name in IDENTITY]
+            if len(set(names)) < len(names):
+                self._count(Refusal.REPEATED, peer)
+                raise Unauthorized(reason="a header that says who calls is repeated", sent=True)
+        return once
 
     async def admit(self, headers: Headers, peer: str, scope: str) -> Principal:
         """Give the caller, who has the scope. Raises Unauthorized, Forbidden, TokensUncheckable."""

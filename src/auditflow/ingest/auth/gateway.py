@@ -23,6 +23,7 @@ class Gateway:
 
     def __init__(self, config: GatewayConfig) -> None:
         self._addresses = config.addresses
+        self._tenant_optional = config.tenant_optional
         self._digest = _digest(config.secret.get_secret_value().encode()) if config.secret else None
         self._listed = lru_cache(KEPT_PEERS)(self._is_listed)
 
@@ -30,6 +31,8 @@ class Gateway:
         """Tell for whom the gateway calls; None where it is not the gateway, or says nothing that makes sense."""
         if not any(name in headers for name in CLAIMS) or not self._trusts(headers, peer):
             return None
+        if CLAIMS[0] not in headers and not self._tenant_optional:
+            return None  # a proxy that drops headers without a value would make its caller everybody's
         return _caller(*(headers.get(name) for name in CLAIMS))
 
     def _trusts(self, headers: Mapping[bytes, bytes], peer: str) -> bool:
@@ -55,7 +58,7 @@ def _digest(secret: bytes) -> bytes:
 
 @lru_cache(KEPT_CALLERS)
 def _caller(tenant: bytes | None, scopes: bytes | None, subject: bytes | None) -> Principal | None:
-    """Give the caller of these headers. Blank or `-` is the platform's tenant; without the header it is any."""
+    """Give the caller of these headers. Blank or `-` is the platform's tenant, None is any."""
     own = None if tenant is None else tenant.decode("latin-1").strip()
     if own in {"", "-"}:
         own = PLATFORM_TENANT

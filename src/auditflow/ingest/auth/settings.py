@@ -100,6 +100,8 @@ class GatewayConfig(Settings):
     """Addresses or networks (CIDR) whose headers are believed."""
     secret: SecretStr | None = None
     """What X-Auth-Secret has to say for the headers to be believed from elsewhere; at least 32 characters."""
+    tenant_optional: bool = False
+    """Whether a call without X-Auth-Tenant is accepted: it publishes for, and sees, every tenant."""
 
     @field_validator("secret")
     @classmethod

@@ -33,7 +33,9 @@ class Refusal(StrEnum):
     CLAIMS = "claims"
     """A token of another issuer, for somebody else, or without a claim that is needed."""
     GATEWAY = "gateway"
-    """Headers of a gateway from somebody who is not the gateway, or without sense."""
+    """Headers of a gateway from somebody who is not the gateway, without a tenant, or without sense."""
+    REPEATED = "repeated"
+    """A header that says who calls, more than once."""
     SCOPE = "scope"
     """A good credential, but not for this."""
 

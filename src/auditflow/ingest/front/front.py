@@ -17,6 +17,7 @@ from auditflow.errors import AuditFlowError, Forbidden, InvalidRequest
 from auditflow.ingest.answer import Answer, Call, Outcome, count_events, outcomes_of
 from auditflow.ingest.auth import ANYONE, Authenticator
 from auditflow.ingest.auth.principal import Principal
+from auditflow.ingest.auth.web_pages import WebPages
 from auditflow.ingest.body import BOM, media_type, split
 from auditflow.ingest.decode import Decoded, decode_each
 from auditflow.ingest.front.request import STATUS_LINES, Request, accepted, written
@@ -35,8 +36,11 @@ _log = logging.getLogger(__name__)
 class Front:
     """Serves small publish calls in passes. Use from one event loop."""
 
-    def __init__(self, publish: Publish, authenticator: Authenticator | None) -> None:
+    def __init__(
+        self, publish: Publish, authenticator: Authenticator | None, pages: WebPages | None = None
+    ) -> None:
         self._publish = publish
+        self._pages = pages
         self._authenticator = authenticator
         self._waiting: list[Request] = []
         self._passes: set[asyncio.Task[None]] = set()
@@ -48,7 +52,7 @@ class Front:
 
     def caller(self, headers: Mapping[bytes, bytes], peer: str) -> Principal | None:
         """Give who calls, if that is known at once and may publish; None for a call that has to go the long way."""
-        if b"origin" in headers:  # a web page: the guard looks closer
+        if self._pages is not None and not self._pages.harmless(headers):
             return None
         if self._authenticator is None:
             return ANYONE
