@@ -177,7 +177,7 @@ def raw(running: Serve, *parts: bytes, pause: float = 0.0, end: bool = False, po
 
 
 def request(body: bytes, *headers: str, length: int | None = None, close: bool = True) -> bytes:
-    lines = ["POST /audit/publish HTTP/1.1", "Host: x", "Content-Type: application/json", *headers]
+    lines = ["POST /audit/publish HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
     lines += [f"Content-Length: {len(body) if length is None else length}"] if length != -1 else []
     lines += ["Connection: close"] if close else []
     return "\r\n".join([*lines, "", ""]).encode() + body
@@ -332,3 +332,28 @@ def test_a_bad_call_of_the_sink_service_is_refused_with_what_is_wrong(running, c
     assert words in answer.text
     assert {"code", "message", "timestamp", "traceId"} <= answer.json().keys()
     assert "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("port", "path"),
+    [("url", "/audit/publish"), ("url", "/api/v1/pipelines/cloudwatch/pause"), ("url", "/api/v1/reload"),
+     ("sink_url", "/sink/logging_sink")],
+)  # fmt: skip
+def test_a_web_page_publishes_and_operates_nothing(running, port, path, headers):
+    before = running.status()
+    answer = httpx2.post(getattr(running, port) + path, json=EVENT, headers=headers, timeout=60)
+    assert (answer.status_code, answer.json()["code"]) == (403, "FORBIDDEN")
+    after = running.status()
+    assert (after["state"], after["accepted"]) == (before["state"], before["accepted"])
+
+
+def test_a_name_that_is_not_the_servers_reads_nothing(running):
+    for url in (f"{running.url}/api/v1/status", f"{running.url}/live", f"{running.sink_url}/registry"):
+        answer = httpx2.get(url, headers={"Host": "evil.example"}, timeout=60)
+        assert answer.status_code == 403
+        assert "server.hosts" in answer.json()["hint"]
