@@ -13,7 +13,8 @@ SOURCE = Path(auditflow.__file__).parent
 TESTS = Path(__file__).parent
 
 LAYERS = (
-    {"errors", "plugin_call", "units"},
+    {"errors", "masking", "outside_text", "units"},
+    {"plugin_call"},
     {"client", "event", "settings", "storage"},
     {"telemetry"},
     {"journal", "sinks", "transformers"},

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
+from auditflow.masking import masked
+
 R_ = TypeVar("R_")
 
 LONGEST_TEXT: Final = 2_000
@@ -49,9 +51,11 @@ def is_never(error: BaseException) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """Give what an exception says, as text that can be stored and sent; asterisks for user and password in URLs."""
+    """Give what an exception says, as text that can be stored and sent; asterisks for secrets."""
     try:
-        return printable(without_user_info(str(error)[: 4 * LONGEST_TEXT]))  # more would only take time
+        return printable(
+            masked(without_user_info(str(error)[: 4 * LONGEST_TEXT]))
+        )  # more would only take time
     except Exception:  # noqa: BLE001 - even this may raise
         return "it cannot be printed"
 

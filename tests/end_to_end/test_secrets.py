@@ -124,6 +124,31 @@ def test_no_log_answer_page_metric_or_file_for_others_has_a_secret(serve, refusi
     data = [running.data, *running.data.rglob("*")]
     assert len(data) > 8
     assert not [path for path in data if path.stat().st_mode & 0o077]
+    held = [path for path in data if path.is_file()]
+    kept = {
+        name: secret
+        for name, secret in PLANTED.items()
+        if any(secret.encode() in path.read_bytes() for path in held)
+    }
+    assert not kept, "a secret is on the disk"
     for role in ("ingest", "delivery"):
         limits = Path(f"/proc/{running.role(role)}/limits").read_text()
         assert re.search(r"Max core file size +0 +0 ", limits)
+
+
+def test_the_process_that_faces_the_network_holds_no_secret_of_a_destination(serve, cloud):
+    secrets = {
+        "AWS_ACCESS_KEY_ID": "planted-id-0123456789",
+        "AWS_SECRET_ACCESS_KEY": "planted-key-0123456789\n",
+        "AWS_SESSION_TOKEN": "planted-token-0123456789\n",
+        "AUDITFLOW_TENANT__PLATFORM_REFERRED": "planted-referred-0123456789",
+    }
+    running = serve(cloud=cloud, **secrets)
+    running.publish(EVENT)
+    assert running.settled()["delivered"] == 1, "delivery has them, without the line ends"
+    ingest, delivery = (
+        Path(f"/proc/{running.role(role)}/environ").read_text() for role in ("ingest", "delivery")
+    )
+    for name, secret in secrets.items():
+        assert f"{name}={secret.strip()}\0" in delivery
+        assert secret.strip() not in ingest

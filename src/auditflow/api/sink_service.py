@@ -33,7 +33,7 @@ from auditflow.pipelines.decide.decision import as_events
 from auditflow.plugin_call import in_own_thread, text_of
 from auditflow.plugins import Catalogue, SinkEntry
 from auditflow.settings import faults
-from auditflow.sinks._base import Outcome, Sink, Verdict
+from auditflow.sinks._base import Outcome, Sink, Verdict, without_secrets
 from auditflow.sinks._egress_policy import EgressPolicy
 
 DELIVERY_SECONDS: Final = 60.0
@@ -185,7 +185,7 @@ class SinkService:
         try:
             entry = self._catalogue.get_sink(name)
             async with asyncio.timeout(DELIVERY_SECONDS), self._sinks.use(entry, delivery.properties) as sink:
-                outcomes = await sink.deliver([encode(event) for event in delivery.all_events()])
+                outcomes = without_secrets(await sink.deliver(list(map(encode, delivery.all_events()))))
         except Exception as error:  # noqa: BLE001 - whatever a sink raises, the caller gets an answer
             return _no_delivery(request, name, error)
         return _answer(request, name, sink, outcomes, single=delivery.events is None)

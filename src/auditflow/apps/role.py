@@ -12,6 +12,7 @@ import msgspec
 from auditflow.apps.configuration.active import IN_FORCE, ConfigFile
 from auditflow.apps.serve import RoleName, Start, serve
 from auditflow.errors import AuditFlowError
+from auditflow.masking import VARIABLES, hide, hide_within
 from auditflow.telemetry import logs
 
 
@@ -38,6 +39,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         file = ConfigFile(Path(self.config), Path(self.plugins) if self.plugins else None)
         text = Path(os.environ[IN_FORCE]).read_bytes() if IN_FORCE in os.environ else file.read()
         loaded, catalogue = file.load(text)
+        hide_within(loaded)
+        hide(filter(None, map(os.environ.get, VARIABLES)))
         given = {
             "host": self.host,
             "port": self.port,

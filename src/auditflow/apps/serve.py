@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal
 
+from auditflow import masking
 from auditflow.apps.configuration.active import IN_FORCE, ActiveConfiguration, ConfigFile
 from auditflow.apps.configuration.reload import Reload
 from auditflow.apps.data_directory import DATA_DIRECTORY, DataDirectory
@@ -30,6 +31,7 @@ from auditflow.config import Config
 from auditflow.errors import AuditFlowError, JournalDamaged, JournalUnavailable, OpenToAnyone
 from auditflow.ledger.commands import Commands
 from auditflow.plugins import Catalogue
+from auditflow.secrets.sources import VARIABLES
 
 RoleName = Literal["all", "ingest", "delivery"]
 
@@ -106,7 +108,7 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
             start.command(name),
             listeners[name],
             locks[name],
-            environment,
+            environment | (_withheld() if name == "ingest" else {}),
             tls=server.tls is not None,
         )
         for name in locks
@@ -115,6 +117,15 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     return _run(
         lambda: supervise(ingest, delivery, server.shutdown_timeout, lambda: commands.leave("reload"))
     )
+
+
+def _withheld() -> dict[str, str]:
+    """Give what stands in for destinations' secrets in the process that faces the network and delivers nothing.
+
+    They stay set, for a configuration may name them.
+    """
+    secret = {*masking.VARIABLES, "AWS_ACCESS_KEY_ID"}
+    return {name: "withheld" for name in os.environ if name in secret or name.startswith(VARIABLES)}
 
 
 def _listener(config: Config, role: str) -> socket.socket:

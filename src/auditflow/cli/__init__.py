@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from auditflow import __version__
+from auditflow.cli._shared import environment
 from auditflow.cli._shared.access import ACCESS
 from auditflow.cli._shared.output import Exit, show_error
 from auditflow.errors import AuditFlowError
@@ -103,6 +104,7 @@ def _auditflow(
 
 def main() -> None:
     """Run the command line. What goes wrong on purpose is shown as message and hint, without a traceback."""
+    environment.tidy()
     logs.configure_command()
     try:
         app()

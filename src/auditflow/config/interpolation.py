@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from auditflow.errors import did_you_mean
+from auditflow.outside_text import is_text, without_line_end
 from auditflow.secrets.references import SCHEME, SecretText, is_key
 from auditflow.secrets.sources import VARIABLES
 
@@ -33,7 +34,10 @@ class Expansion:
 
 
 def expand(text: str, environ: Mapping[str, str]) -> Expansion:
-    """Fill variables in. As in a shell, a default also stands in for a variable that is set but empty."""
+    """Fill variables in; line ends at the end of a value do not count.
+
+    As in a shell, a default also stands in for a variable that is set but empty.
+    """
     expansion = Expansion(text)
     pieces = [""]  # texts and keys of secrets by turns
     end = 0
@@ -65,6 +69,12 @@ def _value(inside: str, environ: Mapping[str, str], expansion: Expansion) -> str
         expansion.problems.append((f"the environment variable {name} is not set", _unset_hint(name, environ)))
         return ""
     value = environ.get(name, "") if default is None else environ.get(name) or default
+    value = without_line_end(value)
+    if not is_text(value):
+        expansion.problems.append(
+            (f"the environment variable {name} is not UTF-8", "set it to text in UTF-8")
+        )
+        return ""
     expansion.values[name] = value
     return value
 

@@ -13,6 +13,7 @@ import msgspec
 from pydantic import Field
 
 from auditflow.errors import SecretMissing, SecretsUnavailable, SecretUnreadable
+from auditflow.outside_text import without_line_end
 from auditflow.secrets.sources import SecretSource
 from auditflow.sinks._aws.properties import AwsProperties
 from auditflow.sinks._aws.session import AwsSession, require_boto3
@@ -95,7 +96,7 @@ class AwsSecrets(SecretSource):
         except msgspec.DecodeError:  # which would quote it
             hint = 'Write it as a JSON object of keys and texts, such as {"api_key": "…"}.'
             raise self._unreadable(tenant, "it is not such a JSON object", hint) from None
-        return {key: str(value) for key, value in values.items()}
+        return {key: without_line_end(str(value)) for key, value in values.items()}
 
     def _refused(self, tenant: str, error: Any) -> SecretMissing | SecretUnreadable | SecretsUnavailable:
         code = str(error.response.get("Error", {}).get("Code", ""))

@@ -14,6 +14,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from auditflow.errors import AuditFlowError, SecretsUnavailable, SecretUnfit
+from auditflow.masking import hide
 from auditflow.plugin_call import in_own_thread, text_of
 from auditflow.secrets.references import Checked, Sealed, without
 from auditflow.secrets.sources import SecretSource
@@ -121,6 +122,7 @@ class SecretSink(Sink[Any]):
                 return self._current
             looked_at = time.monotonic()
             secrets = await in_own_thread(secrets_of, self.properties, self._source)
+            hide(secrets.values())
             self._hidden = {*secrets.values(), *(self._current.secrets.values() if self._current else ())}
             if self._current is None or self._current.secrets != secrets:
                 old, self._current = self._current, await self._opened(secrets)

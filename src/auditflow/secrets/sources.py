@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from auditflow.errors import SecretMissing, SecretUnreadable
+from auditflow.outside_text import is_text, without_line_end
 
 VARIABLES: Final = "AUDITFLOW_TENANT_"
 """What the names of variables that hold secrets begin with."""
@@ -32,7 +33,7 @@ class SecretSource(ABC):
 
 
 class EnvironmentSecrets(SecretSource):
-    """A variable for each secret: `AUDITFLOW_TENANT_<ID>_<KEY>`."""
+    """A variable for each secret: `AUDITFLOW_TENANT_<ID>_<KEY>`; line ends at its end do not count."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -40,7 +41,9 @@ class EnvironmentSecrets(SecretSource):
     def get(self, tenant: str, key: str) -> str:
         """Give the variable's value."""
         variable = variable_of(tenant, key)
-        value = self._environ.get(variable, "")
+        value = without_line_end(self._environ.get(variable, ""))
+        if not is_text(value):
+            raise _unreadable(tenant, variable, "it is not UTF-8")
         if not value.strip():
             hint = f"Start AuditFlow with {variable}=…"
             raise SecretMissing(tenant=tenant, key=key, place=f"the variable {variable}", hint=hint)
@@ -59,7 +62,7 @@ class FolderSecrets(SecretSource):
         try:
             with path.open("rb") as file:
                 content = file.read(_LARGEST + 1)
-            value = content.decode().rstrip("\r\n") if len(content) <= _LARGEST else None
+            value = without_line_end(content.decode()) if len(content) <= _LARGEST else None
         except (FileNotFoundError, NotADirectoryError):
             value = ""
         except OSError as error:
@@ -88,6 +91,6 @@ def _upper(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
-def _unreadable(tenant: str, path: Path, reason: str) -> SecretUnreadable:
+def _unreadable(tenant: str, path: Path | str, reason: str) -> SecretUnreadable:
     hint = f"Fix {path}; AuditFlow reads it again by itself."
     return SecretUnreadable(tenant=tenant, place=path, reason=reason, hint=hint)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
+from auditflow.masking import hide_within, masked
 from auditflow.settings import Settings
 from auditflow.sinks._egress_policy import EgressPolicy
 
@@ -49,6 +50,16 @@ class Outcome:
 
 
 DELIVERED: Final = Outcome(Verdict.DELIVERED)
+
+
+def without_secrets(outcomes: list[Outcome]) -> list[Outcome]:
+    """Give the outcomes with asterisks for secrets in what they say; events of a request go on sharing one."""
+    told = {id(each): each for each in outcomes if each.reason or each.hint}
+    cleaned = {
+        key: replace(each, code=masked(each.code), reason=masked(each.reason), hint=masked(each.hint))
+        for key, each in told.items()
+    }
+    return [cleaned.get(id(each), each) for each in outcomes] if cleaned != told else outcomes
 
 
 def shared(outcomes: Sequence[Outcome]) -> Outcome | None:
@@ -122,6 +133,7 @@ class Sink(ABC, Generic[P]):
     """Optional packages this sink imports → the extra that installs them, e.g. ``{"boto3": "aws"}``."""
 
     def __init__(self, properties: P) -> None:
+        hide_within(properties)
         self.properties = properties
         self.egress: EgressPolicy | None = None
         """Where it may connect to, set before `open` where its properties are a caller's; None: anywhere."""

@@ -11,6 +11,7 @@ import msgspec
 from pydantic import BeforeValidator, TypeAdapter
 
 from auditflow.event.model import decode
+from auditflow.masking import hide
 from auditflow.plugin_call import in_own_thread, is_never, text_of
 from auditflow.settings import SHORTEST_SECRET, PropertyInfo, misfit
 from auditflow.sinks._base import BatchLimits, Outcome, Sink, Verdict
@@ -34,6 +35,7 @@ class ModuleSink(Sink[Any]):
 
     def __init__(self, name: str, process: Callable[..., Any], properties: Mapping[str, str]) -> None:
         super().__init__(dict(properties))
+        hide(value for key, value in properties.items() if _SECRET_NAME.search(key))
         self._name = name
         self._process = process
         self._closed = False

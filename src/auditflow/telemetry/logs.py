@@ -10,6 +10,8 @@ import sys
 import time
 from typing import Any, Final, Literal
 
+from auditflow.masking import masked
+
 Style = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
 AWS_DEBUG: Final = ("AWS_SDK_LOGGING", "BOTO_LOG_LEVEL")
@@ -64,7 +66,7 @@ class _Text(_Formatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record).replace("\n", "\n    ")
+        text = masked(super().format(record)).replace("\n", "\n    ")
         return _steering(lambda found: f"\\u{ord(found[0]):04x}", text)  # as JSON writes them
 
 
@@ -79,8 +81,8 @@ class _Json(_Formatter):
             "level": record.levelname.lower(),
             "role": self._role,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": masked(record.getMessage()),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = masked(self.formatException(record.exc_info))
         return json.dumps(line)

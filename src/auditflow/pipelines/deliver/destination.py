@@ -20,7 +20,7 @@ from auditflow.errors import AuditFlowError
 from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
 from auditflow.pipelines.deliver.policy import BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS
 from auditflow.plugin_call import is_never, text_of
-from auditflow.sinks._base import Outcome, Sink, Verdict
+from auditflow.sinks._base import Outcome, Sink, Verdict, without_secrets
 
 SINK_FAILED: Final = "SINK_FAILED"
 LOOK_SECONDS: Final = 1.0
@@ -119,6 +119,7 @@ class Destination:
             outcomes = [self._failed(error)] * len(events)
         else:
             outcomes = await self._tried(events, [MOST_HALVES])
+        outcomes = without_secrets(outcomes)
         if not self._is_of_one_event(outcomes):
             self._learn(outcomes, failures, attempts)
         return outcomes

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 
 from auditflow import __version__
 from auditflow.errors import MissingExtra
+from auditflow.masking import hide
 from auditflow.sinks._aws.properties import AwsProperties
 from auditflow.sinks._aws.request_log import log_calls
 
@@ -73,6 +74,11 @@ class AwsSession:
                     self._role.forget()
                 self._drop()
 
+    def hide_credentials(self) -> None:
+        """Keep the credentials in use out of whatever is said about a fault."""
+        known = vars(self._credentials) if self._credentials else {}  # asking would renew them
+        hide(filter(None, map(known.get, ("secret_key", "token", "_secret_key", "_token"))))
+
     def close(self) -> None:
         """Close the client's connections. A later call makes new ones."""
         with self._lock:
@@ -100,6 +106,8 @@ class AwsSession:
             session = self._botocore_session()
             session.get_component("credential_provider").providers.insert(0, self._role)
         self._credentials = session.get_credentials()
+        self.hide_credentials()
+        _check_clean(self._credentials)
         client = boto3.Session(botocore_session=session).client(
             self._service,
             region_name=self.region,
@@ -241,6 +249,20 @@ def default_region() -> str:
 def _region_of_environment() -> str | None:
     """Read the region as containers on ECS, EKS and Lambda are given it; botocore reads only the second name."""
     return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+class UncleanCredentialsError(Exception):
+    """A credential has a character that no header takes."""
+
+
+def _check_clean(credentials: Any) -> None:
+    """Raise UncleanCredentialsError; credentials that are got later are the service's own."""
+    for name in ("access_key", "secret_key", "token"):
+        value = vars(credentials).get(name) if credentials else None
+        if isinstance(value, str) and not (value.isascii() and value.isprintable() and " " not in value):
+            raise UncleanCredentialsError(
+                f"the {name.replace('_', ' ')} holds a blank, a line end or another odd character"
+            )
 
 
 def _no_credentials() -> Exception:

@@ -60,6 +60,7 @@ class LogsClient:
         try:
             return use(client)
         except Exception as error:
+            self.session.hide_credentials()
             if needs_new_credentials(error):
                 self.session.renew(client)
             raise

@@ -109,6 +109,12 @@ _CONFIGURATION = Rule(
     "`aws configure list-profiles` lists the profiles.",
     credentials=True,
 )
+_UNCLEAN = Rule(
+    Verdict.BLOCKED,
+    "Write the key or token again, without blanks and line ends: in the environment, the shared AWS configuration, or "
+    "access-key-id, secret-access-key and session-token.",
+    credentials=True,
+)
 _HOST = Rule(
     Verdict.BLOCKED, "Fix region ({region}) or endpoint-url, or the name server that this machine asks."
 )
@@ -164,6 +170,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "NoCredentialsError": _NO_CREDENTIALS,
     "NoAuthTokenError": _NO_CREDENTIALS,
     "CredentialRetrievalError": _NO_CREDENTIALS,
+    "UncleanCredentialsError": _UNCLEAN,
     "PartialCredentialsError": _CONFIGURATION,
     "ProfileNotFound": _CONFIGURATION,
     "ConfigParseError": _CONFIGURATION,
