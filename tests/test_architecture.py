@@ -15,7 +15,8 @@ TESTS = Path(__file__).parent
 LAYERS = (
     {"errors", "masking", "outside_text", "units"},
     {"plugin_call"},
-    {"client", "event", "settings", "storage"},
+    {"settings"},
+    {"client", "event", "storage"},
     {"telemetry"},
     {"journal", "sinks", "transformers"},
     {"ledger", "secrets"},

@@ -38,7 +38,7 @@ def test_the_environment_a_folder_and_a_configuration_read_alike(tmp_path):
 
 
 def test_what_is_no_utf_8_is_refused_with_its_name():
-    with pytest.raises(SecretUnreadable, match="AUDITFLOW_TENANT_ACME_KEY.*not UTF-8"):
+    with pytest.raises(SecretUnreadable, match=r"AUDITFLOW_TENANT_ACME_KEY.*not UTF-8"):
         EnvironmentSecrets({"AUDITFLOW_TENANT_ACME_KEY": NOT_UTF8}).get("acme", "key")
     (problem,) = expand("${KEY}", {"KEY": NOT_UTF8}).problems
     assert problem == ("the environment variable KEY is not UTF-8", "set it to text in UTF-8")

@@ -30,7 +30,7 @@ async def test_what_is_published_at_either_path_is_in_the_status(client, app):
         for path in PATHS:
             assert (await ask.post(path, json=EVENT)).status_code == 200
         status = (await ask.get("/api/v1/status")).json()
-    assert status.keys() == {"pipelines", "journal", "configuration", "tenants"}
+    assert status.keys() == {"pipelines", "journal", "configuration", "tenants", "redaction"}
     assert status["tenants"] is None
     assert status["journal"].keys() == {"head", "oldest", "bytes", "incidents"}
     (row,) = status["pipelines"]

@@ -78,3 +78,19 @@ def test_sinks_without_typed_properties_are_passed_over(
     untyped = config.pipelines[0].sink.model_copy(update={"properties": {"path": "x"}})
     pipeline = config.pipelines[0].model_copy(update={"sink": untyped})
     assert advise(config.model_copy(update={"pipelines": (pipeline,)}), tmp_path / "plain.yaml", {}) == []
+
+
+def test_paths_that_no_event_has_are_warned_of_where_they_stand(advised: Advised) -> None:
+    first, second = advised("""\
+        redaction:
+          rules:
+            - {field: Extra.email}
+            - {field: extra.email}
+        pipelines:
+          - name: all
+            condition: {rules: [{field: eventType.kind, operator: exists}]}
+            sink: {name: logging_sink}
+        """)
+    assert (first.line, second.line) == (3, 7)
+    assert "the field is called extra" in first.message
+    assert "eventType is a text" in second.message

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from auditflow.errors import RedactionFailed
+from auditflow.event.paths import Every, Step, parse_pattern
 from auditflow.ingest.redaction.config import RedactionConfig, RedactionRule, compile_redaction
 from auditflow.ingest.redaction.detectors import DETECTORS
-from auditflow.ingest.redaction.paths import Every, Step, parse_path
 
 from . import grammar
 from .grammar import Members, Number
@@ -100,7 +100,7 @@ def _covered_values_are_gone(event: Members, result: bytes, config: RedactionCon
 def _covered(event: Members, rule: RedactionRule) -> Iterator[str]:
     """Give the texts that have to go, those behind repeated names as well."""
     if rule.field:
-        roots = _at(event, parse_path(rule.field))
+        roots = _at(event, parse_pattern(rule.field))
     else:
         roots = [each for name, each in event if name not in UNSEARCHED]
     for root in roots:

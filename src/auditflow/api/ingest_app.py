@@ -112,6 +112,7 @@ def _install_status(app: FastAPI, operating: Operating) -> None:
             "journal": status.journal(),
             "configuration": operating.configuration(),
             "tenants": status.tenants(),
+            "redaction": [{"rule": rule, "events": count} for rule, count in metrics.redacted().items()],
         }
 
     @app.get("/metrics", tags=["operate"], summary="Prometheus metrics", response_class=PlainTextResponse)

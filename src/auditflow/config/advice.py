@@ -8,6 +8,7 @@ from pathlib import Path
 from auditflow.config.document import Document, Where, read
 from auditflow.config.model import Config
 from auditflow.errors import Problem
+from auditflow.event.paths import parse_pattern, unreachable
 from auditflow.sinks._base import Properties, Use
 
 
@@ -23,7 +24,27 @@ def advise(config: Config, file: Path, environ: Mapping[str, str]) -> list[Probl
         for where, use in uses.items()
         if use.pipeline == advice.pipeline
     ]
+    given += _unreachable(config, document)
     return sorted(given, key=lambda warning: (warning.line, warning.column))
+
+
+def _unreachable(config: Config, document: Document) -> Iterator[Problem]:
+    """Warn of paths that no event has: what is to be redacted there is not."""
+    paths: list[tuple[Where, str]] = [
+        (("redaction", "rules", index, "field"), rule.field)
+        for index, rule in enumerate(config.redaction.rules)
+        if rule.field
+    ]
+    paths += [
+        (("pipelines", index, "condition", "rules", number, "field"), rule.field)
+        for index, pipeline in enumerate(config.pipelines)
+        for number, rule in enumerate(pipeline.condition.rules if pipeline.condition else ())
+    ]
+    for where, path in paths:
+        if reason := unreachable(parse_pattern(path)):
+            yield document.problem(
+                where, f"no event has the field {path}: {reason}", "correct the path, or leave it out"
+            )
 
 
 def _uses(config: Config, document: Document) -> Iterator[tuple[Where, Use[Properties]]]:

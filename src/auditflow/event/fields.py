@@ -25,15 +25,20 @@ class FieldAccess:
 
     def __init__(self, paths: Iterable[Sequence[str | int]], leaf: Any = Any) -> None:
         tree: _Tree = {}
-        for path in paths:
+        paths = list(paths)
+        self._whole = any(not _nameable(path[0]) for path in paths)
+        for path in paths if not self._whole else ():
             _grow(tree, path)
         self._leaf = leaf
         self._names: dict[tuple[str, ...], str] = {}
-        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(self._class(tree, ())).decode
+        kind = dict[str, leaf] if self._whole else self._class(tree, ())
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(kind).decode
         """Give the event as an object for `reader`. Raises `REFUSED`."""
 
     def reader(self, path: Sequence[str | int]) -> Callable[[Any], Any]:
         """Give a function of what `decode` gives; it ends in None where the path leads nowhere."""
+        if self._whole:
+            return lambda fields: follow(fields, path)
         keys: tuple[str, ...] = ()
         names = []
         while len(keys) < len(path) and (*keys, path[len(keys)]) in self._names:
@@ -75,9 +80,14 @@ def follow(node: Any, path: Iterable[str | int]) -> Any:
     return node
 
 
+def _nameable(step: str | int) -> bool:
+    """Tell whether a class can have a field of this name in JSON: msgspec takes none that has to be escaped."""
+    return isinstance(step, str) and step.isprintable() and not {'"', "\\"} & set(step)
+
+
 def _grow(tree: _Tree, path: Sequence[str | int]) -> None:
     """Add a path. What is wanted whole, or is to be a list, is a leaf, whatever else is wanted inside it."""
-    *above, last = takewhile(lambda step: isinstance(step, str), path)
+    *above, last = takewhile(_nameable, path)
     for key in above:
         inside = tree.setdefault(str(key), {})
         if inside is None:

@@ -27,15 +27,19 @@ REFUSED = Counter(
     ["reason"],
     registry=REGISTRY,
 )
+REDACTED = Counter(
+    "auditflow_redacted_events", "Events that a redaction rule has changed.", ["rule"], registry=REGISTRY
+)
 
 for _outcome in ("accepted", "duplicate", "rejected"):
     EVENTS.labels(_outcome)  # a counter that is 0 is there to be seen
 PUBLISH_REQUESTS.labels("200")
-for _reason in ("missing", "key", "token", "expired", "claims", "gateway", "scope"):
+for _reason in ("missing", "key", "token", "expired", "claims", "gateway", "repeated", "scope"):
     REFUSED.labels(_reason)
 
 _events = cache(EVENTS.labels)
 _requests = cache(PUBLISH_REQUESTS.labels)
+_redacted = cache(REDACTED.labels)
 
 
 def count_events(outcome: str, count: int) -> None:
@@ -47,3 +51,14 @@ def count_events(outcome: str, count: int) -> None:
 def count_request(status: int, count: int = 1) -> None:
     """Count publish calls by the status of their answer."""
     _requests(str(status)).inc(count)
+
+
+def count_redacted(rule: str, count: int) -> None:
+    """Count events that a redaction rule has changed; 0 makes the rule known."""
+    _redacted(rule).inc(count)
+
+
+def redacted() -> dict[str, int]:
+    """Give how many events each redaction rule has changed since the process began."""
+    (family,) = REDACTED.collect()
+    return {each.labels["rule"]: int(each.value) for each in family.samples if each.name.endswith("_total")}

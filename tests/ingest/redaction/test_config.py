@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from auditflow.errors import RedactionFailed
 from auditflow.ingest.redaction.config import RedactionConfig, compile_redaction
 from auditflow.settings import faults
+from auditflow.telemetry import metrics
 
 KEY = "a key for the tests of redaction"
 EVENT_ID = "0190163d-8694-739b-aea5-966c26f8ad90"
@@ -102,10 +103,76 @@ def test_with_a_field_a_detector_looks_only_there_and_below():
     assert (out["note"], out["extra"]) == (CARD, {"a": CARD, "b": {"c": ["***"]}})
 
 
-def test_a_detector_looks_at_no_names_fractions_or_fields_that_say_which_event_it_is():
-    raw = event(eventId=EVENT_ID, tenantId="203.0.113.7", extra={CARD: 1, "n": 0.4111111111111111})
+def test_a_detector_looks_at_no_fractions_or_fields_that_say_which_event_it_is():
+    raw = event(eventId=EVENT_ID, tenantId="203.0.113.7", extra={"n": 0.4111111111111111})
     (result,) = compile_redaction(configured({"detector": "card"}, {"detector": "ip"})).redact([raw])
     assert result is raw
+
+
+def test_a_detector_looks_at_names_at_any_depth_and_loses_no_member():
+    raw = event(extra={CARD: 1, "other": [{CARD: CARD, "a@example.org": 2}], "***": 3, "4012888888881881": 4})
+    assert redacted(raw, {"detector": "card"}, {"detector": "email"})["extra"] == {
+        "***-2": 1, "other": [{"***": "***", "***-2": 2}], "***": 3, "***-3": 4,
+    }  # fmt: skip
+    assert redacted(raw, {"detector": "card", "action": "drop"})["extra"] == {
+        "other": [{"a@example.org": 2}], "***": 3,
+    }  # fmt: skip
+    hashes = redacted(raw, {"detector": "card", "action": "hash"})["extra"]
+    assert list(hashes) == [hashed(CARD), "other", "***", hashed("4012888888881881")], "the order stays"
+    within = redacted(raw, {"detector": "card", "field": "extra.other"})["extra"]
+    assert (CARD in within, within["other"]) == (True, [{"***": "***", "a@example.org": 2}])
+
+
+def test_no_explanation_shows_a_name_that_is_redacted():
+    redactor = compile_redaction(configured({"detector": "card"}))
+    (effect,) = redactor.explain(event(extra={CARD: {CARD: 1}}))
+    assert effect.fields
+    assert CARD not in str(effect)
+
+
+def test_names_with_dots_and_names_at_any_depth_are_reached():
+    fields = {
+        "addr.remote": "1",
+        "authorization.k8s.io/decision": "allow",
+        "a": [{"password": "p"}],
+        "password": {"b": 1},
+    }
+    raw = event(extra=fields, password="q")
+    for quoted in ('extra."addr.remote"', "extra['addr.remote']", 'extra["addr.remote"]'):
+        assert redacted(raw, {"field": quoted})["extra"]["addr.remote"] == "***"
+    out = redacted(
+        raw, {"field": 'extra."authorization.k8s.io/decision"', "action": "drop"}, {"field": "**.password"}
+    )
+    assert (out["password"], out["extra"]) == (
+        "***", {"addr.remote": "1", "a": [{"password": "***"}], "password": "***"},
+    )  # fmt: skip
+    below = redacted(raw, {"field": "extra.**.password"})
+    assert (below["password"], below["extra"]["a"], below["extra"]["password"]) == (
+        "q",
+        [{"password": "***"}],
+        "***",
+    )
+
+
+def test_what_has_a_meaning_at_the_top_is_not_meant_by_any_depth():
+    raw = event(eventId=EVENT_ID, extra={"eventId": "x", "eventType": "y"})
+    out = redacted(raw, {"field": "**.eventId"}, {"field": "**.eventType", "action": "drop"})
+    assert (out["eventId"], out["eventType"], out["extra"]) == (EVENT_ID, "auth.login", {"eventId": "***"})
+
+
+def test_the_events_that_a_rule_has_changed_are_counted():
+    rules = (
+        {"id": "counted-one", "field": "extra.a"},
+        {"id": "counted-two", "detector": "card"},
+        {"id": "counted-none", "field": "extra.addr.remote"},
+    )
+    redactor = compile_redaction(configured(*rules))
+    redactor.redact(
+        [event(extra={"a": "1"}), event(extra={"a": CARD, "b": CARD}), event(extra={"addr.remote": "1"})]
+    )
+    redactor.redact([event(extra={"a": "2"})])
+    counts = metrics.redacted()
+    assert (counts["counted-one"], counts["counted-two"], counts["counted-none"]) == (3, 1, 0)
 
 
 def test_rules_act_in_order_on_what_the_one_before_has_left():

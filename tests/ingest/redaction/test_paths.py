@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic_core import PydanticCustomError
 
-from auditflow.ingest.redaction.paths import leaves, parse_path, path_text, places
+from auditflow.event.paths import parse_pattern
+from auditflow.ingest.redaction.paths import leaves, path_text, places
 
 EVENT = {
     "extra": {
@@ -39,11 +40,11 @@ EVENT = {
     ],
 )
 def test_a_path_leads_to_the_places_it_names(path: str, found: list[str]):
-    assert [path_text(place[2]) for place in places(EVENT, parse_path(path))] == found
+    assert [path_text(place[2]) for place in places(EVENT, parse_pattern(path))] == found
 
 
 def test_leaves_are_everything_that_holds_nothing_else():
-    (root,) = places(EVENT, parse_path("extra.list"))
+    (root,) = places(EVENT, parse_pattern("extra.list"))
     assert sorted(path_text(path) for _, _, path in leaves(root)) == [
         "extra.list[0].email",
         "extra.list[1].email",
@@ -68,4 +69,4 @@ def test_leaves_are_everything_that_holds_nothing_else():
 )
 def test_what_is_no_path_is_refused_with_the_piece(path: str, said: str):
     with pytest.raises(PydanticCustomError, match=said.replace("[", r"\[").replace("*", r"\*")):
-        parse_path(path)
+        parse_pattern(path)

@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditflow.errors import RedactionFailed
+from auditflow.event.paths import parse_pattern
 from auditflow.ingest.redaction.config import RedactionConfig, RedactionRule, compile_redaction
 from auditflow.ingest.redaction.detectors import DETECTORS
-from auditflow.ingest.redaction.paths import leaves, parse_path, places
+from auditflow.ingest.redaction.paths import leaves, places
 from auditflow.ingest.redaction.rule import NEVER_TOUCHED, keyed_hash
 
 KEY = "a key for the tests of redaction"
@@ -220,7 +221,7 @@ def test_many_values_are_read_once_for_all_detectors():
 def plainly(raw: bytes, rules: list[RedactionRule]) -> Any:
     tree = json.loads(raw, parse_float=Decimal)
     for rule in rules:
-        steps = parse_path(rule.field) if rule.field else None
+        steps = parse_pattern(rule.field) if rule.field else None
         if steps:
             roots = list(places(tree, steps))
         else:

@@ -1,7 +1,7 @@
 """Redaction: which parts of an event are masked, hashed or dropped before anything is stored.
 
 Rules act in order, each on what the one before has left. A rule with a field alone acts on the whole value; a
-detector acts on the parts of texts that it finds, and on whole numbers, never on names. A field that is
+detector acts on the parts of texts that it finds, and on whole numbers and names of members. A field that is
 absent or null is left alone. A dropped list item becomes null, so that the others keep their index.
 """
 
@@ -11,8 +11,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
+from auditflow.event.paths import Every, Step, parse_pattern
 from auditflow.ingest.redaction.detectors import DETECTORS, DetectorName
-from auditflow.ingest.redaction.paths import Every, Step, parse_path
 from auditflow.ingest.redaction.redactor import Redactor
 from auditflow.ingest.redaction.rule import NEVER_TOUCHED, REQUIRED, Rule, keyed_hash
 from auditflow.settings import Settings, misfit
@@ -41,7 +41,7 @@ class RedactionRule(Settings):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")] | None = None
     """Name of the rule in manifests and explanations; without one, its field and detector."""
     field: str | None = None
-    """Path of the field, e.g. `extra.items[0].card`; `extra.*.email` and `items[*].card` stand for several."""
+    """Path of the field, e.g. `extra.items[0].card`; `extra.*.email`, `items[*].card` and `extra.**.password` stand for several."""
     detector: DetectorName | None = None
     """What to look for in texts: everywhere, or with `field` only there and below."""
     action: Action = "mask"
@@ -52,7 +52,7 @@ class RedactionRule(Settings):
     @field_validator("field")
     @classmethod
     def _path(cls, field: str | None) -> str | None:
-        if field is not None and parse_path(field)[0] in NEVER_TOUCHED:
+        if field is not None and parse_pattern(field)[0] in NEVER_TOUCHED:
             hint = "an event needs it as it is: eventId, tenantId and timestamp are never redacted"
             raise misfit(f"{field} cannot be redacted", hint)
         return field
@@ -64,9 +64,9 @@ class RedactionRule(Settings):
         if self.field is None:
             if self.detector is None:
                 raise misfit("names neither a field nor a detector", "add one of the two, or both")
-        elif self.does == "drop" and self.field in REQUIRED:
+        elif self.does == "drop" and parse_pattern(self.field)[0] in REQUIRED:
             raise misfit(f"{self.field} cannot be dropped: every event has it", "mask or hash it")
-        elif self.does != "drop" and self._leaves_no_event(parse_path(self.field)):
+        elif self.does != "drop" and self._leaves_no_event(parse_pattern(self.field)):
             reason = f"{self.field} can only be dropped: no text may stand there"
             raise misfit(reason, "write action: drop, or name the fields below it")
         return self
@@ -140,7 +140,7 @@ def _compiled(rule: RedactionRule, config: RedactionConfig) -> Rule:
     return Rule(
         id=rule.name,
         action=rule.does,
-        steps=parse_path(rule.field) if rule.field else (),
+        steps=parse_pattern(rule.field) if rule.field else (),
         detector=DETECTORS[rule.detector] if rule.detector else None,
         stand_in=keyed_hash(key) if rule.does == "hash" else lambda _: mask,
         listed=config.manifest,

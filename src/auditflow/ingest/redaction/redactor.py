@@ -7,6 +7,7 @@ import gc
 import json
 import re
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -16,9 +17,10 @@ import msgspec
 from msgspec import Raw
 
 from auditflow.errors import RedactionFailed
-from auditflow.ingest.redaction.paths import Place, path_text
+from auditflow.ingest.redaction.paths import Path, Place, path_text
 from auditflow.ingest.redaction.rule import MANIFEST, Rule, encode, key_traces, with_manifest
 from auditflow.ingest.redaction.splice import Splice
+from auditflow.telemetry import metrics
 
 _LENGTHS: Final = {"eventType": range(1, 256), "sourceSystem": range(1, 256), "correlationId": range(65)}
 _HIDDEN_ASCII: Final = rb"\\u00[2-7]"
@@ -58,6 +60,8 @@ class Redactor:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
+        for rule in rules:
+            metrics.count_redacted(rule.id, 0)  # one that never changes anything is seen to do so
         self._splice = Splice(rules)
         self._keeps_manifest = any(rule.listed for rule in rules)
         traces = [trace for rule in rules if rule not in self._splice.rules for trace in rule.traces()]
@@ -80,9 +84,11 @@ class Redactor:
         Until it has, a failure stands in their place, lest one is taken for redacted.
         """
         page = b"\n".join(events)
-        spliced, unclear = self._splice.redact(events, page)
+        spliced, unclear, changed_by = self._splice.redact(events, page)
         redacted: list[bytes | RedactionFailed] = [*spliced]
         suspects = unclear | self._suspects(page, events)
+        for rule, changed in changed_by.items():
+            metrics.count_redacted(rule, len(changed) - len(suspects.intersection(changed)))
         for number in suspects:
             redacted[number] = _UNFINISHED
         return redacted, suspects
@@ -91,17 +97,27 @@ class Redactor:
         self, events: Sequence[bytes], redacted: list[bytes | RedactionFailed], numbers: Iterable[int]
     ) -> None:
         """Put in place what becomes of the events with these numbers, by taking them apart."""
+        hits: Counter[str] = Counter()
         for number in numbers:
             try:
-                redacted[number], _ = self._rewritten(events[number])
+                redacted[number], changed = self._rewritten(events[number])
             except RedactionFailed as error:
                 redacted[number] = error
+            else:
+                hits.update(rule.id for rule, places in zip(self._rules, changed, strict=True) if places)
+        for rule, count in hits.items():
+            metrics.count_redacted(rule, count)
 
     def explain(self, event: bytes) -> list[Effect]:
         """Say what each rule does with an event. Raises RedactionFailed."""
         _, changed = self._rewritten(event)
+        hidden = {key for places in changed for _, key, path in places if path and path[1] != key}
+
+        def shown(path: Any) -> Path:
+            return path and (shown(path[0]), "***" if path[1] in hidden else path[1])
+
         return [
-            Effect(rule.id, rule.action, [path_text(path) for _, _, path in places])
+            Effect(rule.id, rule.action, [path_text(shown(path)) for _, _, path in places])
             for rule, places in zip(self._rules, changed, strict=True)
         ]
 
@@ -153,7 +169,7 @@ class Redactor:
             if rule.detector is None:
                 places, texts = rule.apply(fields), None
             else:
-                if texts is None or rule.steps != steps:
+                if texts is None or texts.stale or rule.steps != steps:
                     texts, steps = rule.texts(fields), rule.steps
                 places = rule.search(rule.detector, texts)
             changed.append(_checked(rule, fields, places))

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from auditflow.event.paths import Every, Step
 from auditflow.ingest.redaction.detectors import Detector
-from auditflow.ingest.redaction.paths import Place, Step, leaves, places
+from auditflow.ingest.redaction.paths import Place, leaves, names, places
 from auditflow.ingest.redaction.texts import Texts
 
 NEVER_TOUCHED: Final = frozenset({"eventId", "tenantId", "timestamp"})
@@ -21,6 +22,8 @@ NEVER_TOUCHED: Final = frozenset({"eventId", "tenantId", "timestamp"})
 MANIFEST: Final = "redaction"
 """The server's own field of an event, when a manifest is kept: the ids of the rules that changed it."""
 REQUIRED: Final = frozenset({"eventType", "sourceSystem"})
+MEANT: Final = NEVER_TOUCHED | REQUIRED | {"eventTime", "correlationId", "geolocation", "extra"}
+"""Fields at the top that AuditFlow gives a meaning."""
 
 _NEVER_SEARCHED: Final = NEVER_TOUCHED | {"eventTime"}
 encode: Final = msgspec.json.Encoder().encode
@@ -78,7 +81,7 @@ class Rule:
     def apply(self, event: dict[str, Any]) -> list[Place]:
         """Change a decoded event in place, where no detector is needed; gives the places that were changed."""
         changed = []
-        for place in places(event, self.steps):
+        for place in list(self._places(event)):
             node, key, _ = place
             value = node[key]
             instead = self._without_value(value)
@@ -89,18 +92,28 @@ class Rule:
 
     def texts(self, event: dict[str, Any]) -> Texts:
         """Read what the detector searches."""
-        roots = places(event, self.steps) if self.steps else _searched(event)
-        return Texts(chain.from_iterable(map(leaves, roots)))
+        if not self.steps:
+            return Texts(chain.from_iterable(map(leaves, _searched(event))), names(event))
+        roots = list(self._places(event))
+        below = (names(node[key], path) for node, key, path in roots)
+        return Texts(chain.from_iterable(map(leaves, roots)), chain.from_iterable(below))
 
     def search(self, detector: Detector, texts: Texts) -> list[Place]:
         """Change what the detector finds; gives the places that were changed."""
         return self._dropped(texts.replace(detector, None if self.action == "drop" else self._stand_in))
 
+    def _places(self, event: dict[str, Any]) -> Iterator[Place]:
+        """Give what the path leads to; at any depth is below the fields that have a meaning here, or beside them."""
+        found = places(event, self.steps)
+        if self.steps[0] is not Every.DEPTH:
+            return found
+        return (place for place in found if place[0] is not event or place[1] not in MEANT)
+
     def _dropped(self, changed: list[Place]) -> list[Place]:
         if self.action == "drop":
             for node, key, _ in changed:
                 if isinstance(node, dict):
-                    del node[key]
+                    node.pop(key, None)  # the name and the value may both be gone
         return changed
 
     def _without_value(self, value: Any) -> str | None:

@@ -58,20 +58,27 @@ class Splice:
         self._shape: Final = _shape([names for _, names in alone])
         self._decode: Final = msgspec.json.Decoder(self._shape).decode
 
-    def redact(self, events: Sequence[bytes], page: bytes) -> tuple[list[bytes], set[int]]:
-        """Redact the events, which the page has joined; also gives the numbers of those to be taken apart."""
+    def redact(
+        self, events: Sequence[bytes], page: bytes
+    ) -> tuple[list[bytes], set[int], dict[str, list[int]]]:
+        """Redact the events, which the page has joined.
+
+        Also gives the numbers of those to be taken apart, and of those that each rule has changed, by its id.
+        """
         redacted = list(events)
         unclear: set[int] = set()
+        changed_by: dict[str, list[int]] = {}
         listed: dict[int, list[str]] = {}
         targets = [target for target in self._targets if target.name in page]
         shapes = self._shapes(events) if targets else []
         for target in targets:
             changed = _apply(target, shapes, page, redacted, unclear)
+            changed_by.setdefault(target.rule.id, []).extend(changed)
             for number in changed if target.rule.listed else ():
                 listed.setdefault(number, []).append(target.rule.id)
         for number, ids in listed.items():
             redacted[number] = with_manifest(redacted[number], ids)
-        return redacted, unclear
+        return redacted, unclear, changed_by
 
     def _shapes(self, events: Sequence[bytes]) -> list[msgspec.Struct]:
         try:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
 from auditflow.errors import did_you_mean
 from auditflow.event.fields import follow
 from auditflow.event.model import encode
+from auditflow.event.paths import parse_path
 from auditflow.settings import Settings, misfit
 
 Event = dict[str, Any]
@@ -54,7 +55,7 @@ class Rule(Settings):
     """One comparison of one field."""
 
     field: str
-    """Path of the field: names joined by dots, list items by index, e.g. `extra.items[0].sku`."""
+    """Path of the field: names joined by dots, list items by index, e.g. `extra.items[0].sku`, `extra."addr.remote"`."""
     operator: Annotated[str, WithJsonSchema({"anyOf": [{"enum": [*OPERATORS]}, {"type": "string"}]})]
     """How to compare, e.g. `eq`, `startsWith`, `in`, `exists`, `regex`, `gt`; upper and lower case are the same."""
     value: Annotated[
@@ -133,24 +134,6 @@ def compile_condition(
         return False
 
     return every if condition.match == "all" else some
-
-
-_SEGMENT: Final = re.compile(r"([^.\[\]]+)((?:\[\d+\])*)", re.ASCII)
-
-
-def parse_path(path: str) -> list[str | int]:
-    """Split ``a.b[0][1]`` into keys and indexes; the error says what a path looks like."""
-    if not path.strip():
-        raise misfit("expected the path of a field, not an empty text")
-    steps: list[str | int] = []
-    for segment in path.split("."):
-        match = _SEGMENT.fullmatch(segment)
-        if match is None:
-            hint = "join names by dots and follow a list's name by indexes, as in extra.items[0].sku"
-            raise misfit(f"not the path of a field at {segment!r}", hint)
-        steps.append(match[1])
-        steps += [int(index) for index in re.findall(r"\d+", match[2])]
-    return steps
 
 
 def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], bool]:

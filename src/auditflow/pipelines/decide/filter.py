@@ -7,7 +7,8 @@ from typing import Any
 
 from auditflow.event.fields import REFUSED, FieldAccess
 from auditflow.event.model import decode as decode_whole
-from auditflow.pipelines.decide.condition import Condition, compile_condition, parse_path, reader
+from auditflow.event.paths import parse_path
+from auditflow.pipelines.decide.condition import Condition, compile_condition, reader
 from auditflow.pipelines.decide.sample import keeps
 
 Takes = Callable[[bytes], bool]

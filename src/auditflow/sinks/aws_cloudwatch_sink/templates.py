@@ -1,6 +1,6 @@
 """Names of log groups and streams, with fields of the event in them: ``/acme/{{ tenantId:-none }}/audit``.
 
-A field is a path: names joined by dots, list items by index, as in conditions. Texts, numbers, true and false
+A field is a path as in conditions: names joined by dots, list items by index. Texts, numbers, true and false
 are written as they are; what is absent, null, empty, a list or an object is written as the default after
 ``:-``, else as ``unknown``.
 
@@ -19,8 +19,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
+from pydantic_core import PydanticCustomError
 
 from auditflow.event.fields import REFUSED, FieldAccess
+from auditflow.event.paths import parse_path
 from auditflow.settings import misfit
 
 LONGEST: Final = 512
@@ -60,7 +62,10 @@ STREAM: Final = Kind(
 )
 
 _FIELD: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
-_SEGMENT: Final = re.compile(r"([^.\[\]{}\s:]+)((?:\[\d+\])*)", re.ASCII)
+_PATH: Final = re.compile(
+    r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s:{}"'])+)\s*(?::-(.*))?""", re.DOTALL
+)
+"""A path, of which only quoted names hold blanks, colons and braces, and a default."""
 _SUFFIX_BYTES: Final = 12
 
 _decode = msgspec.json.decode
@@ -181,17 +186,18 @@ def _with_lone_surrogates(event: bytes) -> Fields:
 
 
 def _field(text: str, kind: Kind) -> _Field:
-    path, _, default = (part.strip() for part in text.partition(":-"))
+    match = _PATH.fullmatch(text)
+    path, default = (match[1], (match[2] or "").strip()) if match else ("", "")
     if kind.unclean.search(default):
         _refuse(text, "its default holds what a field cannot bring into a name", "leave out / and #, too")
-    steps: list[str | int] = []
-    for segment in path.split("."):
-        match = _SEGMENT.fullmatch(segment)
-        if match is None:
-            _refuse(text, "that is not the path of a field", "write {{ extra.items[0].sku:-default }}")
-        steps.append(match[1])
-        steps += [int(index) for index in re.findall(r"\d+", match[2])]
-    return _Field(tuple(steps), default or ABSENT)
+    try:
+        return _Field(tuple(parse_path(path)), default or ABSENT)
+    except PydanticCustomError:
+        _refuse(
+            text,
+            "that is not the path of a field",
+            """write {{ extra.items[0].sku:-default }} or {{ extra."a.b" }}""",
+        )
 
 
 def _refuse(text: str, why: str, hint: str) -> NoReturn:
