@@ -452,3 +452,11 @@ async def test_a_request_of_which_nothing_is_admitted_gets_the_answer_of_its_ten
     assert reply.headers.get("retry-after") == retry_after
     assert (reply.body["accepted"], len(reply.body["rejected"])) == (0, len(tenants) + 1)
     assert len(provisioned.stored()) == 2
+
+
+async def test_the_reason_why_events_are_refused_is_told_once_and_not_for_every_call(caplog):
+    publish = Publish(MemoryJournal(), Limits())
+    for _ in range(50):
+        publish.tell(JournalFull(size="1 GiB", limit="1 GiB"))
+    publish.tell(JournalUnavailable(path="/data", reason="I/O error"))
+    assert len(caplog.messages) == 2

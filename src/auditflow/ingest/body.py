@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -16,12 +19,22 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
+_LINES: Final = 3
+"""Lines for each event that a request may hold, blank ones included."""
 _GZIP_WINDOW: Final = 31  # zlib's own code for "gzip framing only"
 _GZIP_CHUNK: Final = (
     16 * 1024
 )  # zlib copies what follows a member: small, lest many tiny members cost the square
 BOM: Final = b"\xef\xbb\xbf"
+_MEMBERS: Final = 1_000
+"""Most members of a gzip body: each costs microseconds, and an empty one has 20 bytes."""
+_AT_ONCE: Final = 2**20
+"""Bytes that are inflated before others have their turn."""
+_COMMAS: Final = 200_000
+"""Commas up to which an array is cut at once: as many items as that take some tens of milliseconds."""
 _array = msgspec.json.Decoder(list[msgspec.Raw])
+_item = msgspec.json.Decoder(msgspec.Raw)
+_end_of_item = re.compile(r"trailing characters \(byte (\d+)\)$").search
 
 
 class ClientGone(Exception):
@@ -72,7 +85,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], limit: int, arrivi
         raise _too_large(limit)
     body = await _receive_all(receive, limit, arriving)
     if encoding == "gzip":
-        body = _inflate(body, limit)
+        body = await _inflate(body, limit)
     return body.removeprefix(BOM)
 
 
@@ -82,9 +95,11 @@ def split(body: bytes, kind: str, max_events: int) -> tuple[list[bytes], bool]:
     Raises InvalidRequest when the body as a whole is unusable: malformed, empty, too many events.
     """
     if kind == NDJSON:
+        if body.count(b"\n") > _LINES * max_events:  # before there is an object for each
+            raise _too_many(f"more than {_LINES * max_events} lines", max_events)
         events = [line for line in map(bytes.strip, body.split(b"\n")) if line]
     elif body.lstrip()[:1] == b"[":
-        events = _array_items(body)
+        events = _array_items(body, max_events)
     elif body.strip():
         return [body.strip()], True
     else:
@@ -92,16 +107,44 @@ def split(body: bytes, kind: str, max_events: int) -> tuple[list[bytes], bool]:
     if not events:
         raise InvalidRequest(reason="The request holds no event")
     if len(events) > max_events:
-        reason = f"The request holds {len(events)} events; at most {max_events} are accepted in one"
-        raise InvalidRequest(status=413, reason=reason)
+        raise _too_many(f"{len(events)} events", max_events)
     return events, False
 
 
-def _array_items(body: bytes) -> list[bytes]:
+def _too_many(what: str, max_events: int) -> InvalidRequest:
+    reason = f"The request holds {what}; at most {max_events} events are accepted in one"
+    return InvalidRequest(status=413, reason=reason)
+
+
+def _array_items(body: bytes, max_events: int) -> list[bytes]:
     try:
+        if body.count(b",") > _COMMAS:
+            return list(islice(_one_by_one(body), max_events + 1))
         return [bytes(item) for item in _array.decode(body)]
     except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidRequest(reason=f"The body is not a JSON array: {error}") from None
+
+
+def _one_by_one(body: bytes) -> Iterator[bytes]:
+    """Cut an array item by item, so that no more are made than are asked for. Raises DecodeError."""
+    view = memoryview(body)
+    start = body.index(b"[") + 1
+    while True:
+        try:
+            _item.decode(view[start:])
+        except msgspec.DecodeError as error:
+            found = _end_of_item(str(error))
+            if found is None:
+                raise
+            end = start + int(found[1]) - 1
+        else:
+            raise msgspec.DecodeError("Input data was truncated")
+        yield body[start:end].strip()
+        if body[end : end + 1] == b"]" and not body[end + 1 :].strip():
+            return
+        if body[end : end + 1] != b",":
+            raise msgspec.DecodeError(f"JSON is malformed: invalid character (byte {end})")
+        start = end + 1
 
 
 async def _receive_all(receive: Receive, limit: int, arriving: Arriving) -> bytes:
@@ -125,26 +168,43 @@ async def _receive_all(receive: Receive, limit: int, arriving: Arriving) -> byte
         arriving.drop(counted)
 
 
-def _inflate(body: bytes, limit: int) -> bytes:
-    """Inflate one or more gzip members, never holding more than `limit` bytes of the result."""
+async def _inflate(body: bytes, limit: int) -> bytes:
+    """Inflate one or more gzip members, never holding more than `limit` bytes of the result.
+
+    Others have their turn in between: a few bytes may stand for millions.
+    """
     inflated = bytearray()
-    member = zlib.decompressobj(_GZIP_WINDOW)
-    for start in range(0, len(body), _GZIP_CHUNK):
-        chunk = body[start : start + _GZIP_CHUNK]
-        while chunk:
-            if member.eof:
-                member = zlib.decompressobj(_GZIP_WINDOW)
-            try:
-                inflated += member.decompress(chunk, limit + 1 - len(inflated))
-            except zlib.error:
-                reason = "The body is not valid gzip, though Content-Encoding says so"
-                raise InvalidRequest(reason=reason) from None
+    try:
+        for piece in _inflated(body):
+            inflated += piece
             if len(inflated) > limit:
                 raise _too_large(limit)
-            chunk = member.unused_data
+            if len(piece) == _AT_ONCE:
+                await asyncio.sleep(0)
+    except zlib.error:
+        reason = "The body is not valid gzip, though Content-Encoding says so"
+        raise InvalidRequest(reason=reason) from None
+    return bytes(inflated)
+
+
+def _inflated(body: bytes) -> Iterator[bytes]:
+    """Give what is in a gzip body, piece by piece. Raises InvalidRequest, zlib.error."""
+    member, members, full = zlib.decompressobj(_GZIP_WINDOW), 1, False
+    for start in range(0, len(body), _GZIP_CHUNK):
+        chunk = body[start : start + _GZIP_CHUNK]
+        while chunk or full:
+            if member.eof:
+                member, members = zlib.decompressobj(_GZIP_WINDOW), members + 1
+                if members > _MEMBERS:
+                    raise InvalidRequest(reason=f"The gzip body has more than {_MEMBERS} members")
+            piece = member.decompress(chunk, _AT_ONCE)
+            yield piece
+            full = (
+                len(piece) == _AT_ONCE and not member.eof
+            )  # then there may be more of it, without more input
+            chunk = member.unused_data if member.eof else member.unconsumed_tail
     if not member.eof:
         raise InvalidRequest(reason="The gzip body ends too early")
-    return bytes(inflated)
 
 
 def _too_large(limit: int) -> InvalidRequest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Annotated, Final
 
@@ -79,6 +80,28 @@ class Decoded:
             [batch.times[i] for i in kept] if batch.times else (),
         )
         return Decoded(rest, [indexes[i] for i in kept], self.rejected + rejected)
+
+    def behind(self, count: int) -> Decoded:
+        """Give the same for events that stood behind so many others in their request."""
+        rejected = [Rejection(each.index + count, each.error) for each in self.rejected]
+        return Decoded(self.batch, [index + count for index in self.indexes], rejected)
+
+
+def joined(parts: Sequence[Decoded]) -> Decoded:
+    """Make one of the parts of a request, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    batches = [part.batch for part in parts]
+    firsts = accumulate((len(batch.events) for batch in batches), initial=0)
+    whole = AppendBatch(
+        list(chain.from_iterable(batch.events for batch in batches)),
+        list(chain.from_iterable(batch.ids for batch in batches)),
+        list(chain.from_iterable(batch.tenants for batch in batches)),
+        [first + place for first, batch in zip(firsts, batches, strict=False) for place in batch.supplied],
+        list(chain.from_iterable(batch.times for batch in batches)),
+    )
+    indexes = list(chain.from_iterable(part.indexes for part in parts))
+    return Decoded(whole, indexes, list(chain.from_iterable(part.rejected for part in parts)))
 
 
 def decode(raws: Sequence[bytes], stamp: Stamp, limits: Limits) -> Decoded:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -20,7 +21,7 @@ from auditflow.ingest.admission import Admission, Provisioned
 from auditflow.ingest.answer import Answer, Call, count_events, outcome_of
 from auditflow.ingest.auth.principal import ANYONE, Principal
 from auditflow.ingest.body import Arriving, ClientGone, Receive, media_type, read, split
-from auditflow.ingest.decode import Decoded, decode
+from auditflow.ingest.decode import Decoded, decode, joined
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.redaction.by_tenant import Redacted, Redactions
 from auditflow.ingest.redaction.config import RedactionConfig
@@ -32,6 +33,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATHS: Final = frozenset({"/audit/publish", "/api/v1/audit/publish"})
 REFUSED_SECONDS: Final = 10.0
+AT_ONCE: Final = 1_000
+"""Events of one request that are decoded before others have their turn."""
 
 _is_correlation_id = re.compile(rb"[a-zA-Z0-9_-]{1,64}").fullmatch
 _log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class Publish:
         self._arriving = Arriving(limits.arriving_bytes)
         self._refused = ""
         self._refused_at = 0.0
+        self._told, self._told_at = "", 0.0
 
     def provision(self, tenants: Mapping[str, Tenant]) -> None:
         """Put these tenants in force."""
@@ -83,7 +87,7 @@ class Publish:
         except (InvalidRequest, TenantRefused) as error:
             answer = call.failure(error)
         except AuditFlowError as error:
-            _log.error("publish refused: %s", error.explained())
+            self.tell(error)
             answer = call.failure(error)
         except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the cause
             _log.exception("publish failed")
@@ -107,8 +111,23 @@ class Publish:
 
     async def accept(self, raws: Sequence[bytes], stamp: Stamp) -> tuple[Decoded, Appended]:
         """Take in what is valid, admitted and redacted of these events. Raises JournalFull, JournalUnavailable."""
-        decoded = await self.redacted(self._admitted(decode(raws, stamp, self.limits)))
+        decoded = await self.redacted(self._admitted(await self._decoded(raws, stamp)))
         return decoded, await self.append(decoded.batch) if decoded.batch.events else Appended()
+
+    def tell(self, error: AuditFlowError) -> None:
+        """Log why events are refused; the same again only after a while, for every call of every client may be."""
+        told, now = error.explained(), time.monotonic()
+        if told != self._told or now - self._told_at >= REFUSED_SECONDS:
+            self._told, self._told_at = told, now
+            _log.error("publish refused: %s", told)
+
+    async def _decoded(self, raws: Sequence[bytes], stamp: Stamp) -> Decoded:
+        """Decode as many events at once as takes some milliseconds, and let others have their turn in between."""
+        parts = [decode(raws[:AT_ONCE], stamp, self.limits)]
+        for start in range(AT_ONCE, len(raws), AT_ONCE):
+            await asyncio.sleep(0)
+            parts.append(decode(raws[start : start + AT_ONCE], stamp, self.limits).behind(start))
+        return joined(parts)
 
     def _admitted(self, decoded: Decoded) -> Decoded:
         refused = self.admission.admit(decoded.batch.tenants)

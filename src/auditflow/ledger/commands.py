@@ -95,7 +95,8 @@ class Commands:
                     if isinstance(error, AuditFlowError)
                     else f"It cannot be carried out: {error!r}"
                 )
-                _log.error("the command in %s is refused: %s", path, reason)
+                level = logging.INFO if isinstance(error, CommandRefused) else logging.ERROR
+                _log.log(level, "the command in %s is refused: %s", path, reason)
                 result = {"refused": reason.rstrip("."), "status": getattr(error, "status", 503)}
             _answer(path, result)
         if waiting:

@@ -22,6 +22,8 @@ from auditflow.ledger.commands import Commands
 PAGE: Final = 100
 LARGEST_PAGE: Final = 1_000
 """Of an edited event: that it was accepted once is what counts."""
+MOST_IDS: Final = 10_000
+"""Ids in one filter."""
 LARGEST_ID: Final = 2**63 - 1
 """Of an integer in SQLite."""
 
@@ -41,7 +43,7 @@ class Filter(BaseModel):
     """Failed last at or after this time."""
     until: Time | None = None
     """Failed last before this time."""
-    ids: list[int] | None = None
+    ids: Annotated[list[int], Field(max_length=MOST_IDS)] | None = None
 
     def selection(self, caller: Caller) -> Selection:
         """Give the filter as the ledger takes it, limited to what is the caller's own. Raises HTTPException."""

@@ -95,7 +95,7 @@ class Front:
         try:
             appended = await self._publish.append(decoded.batch) if decoded.batch.events else Appended()
         except AuditFlowError as error:
-            _log.error("publish refused: %s", error.explained())
+            self._publish.tell(error)
             self._fail(requests, at, error)
         except Exception:  # noqa: BLE001 - whatever it is, callers get an answer and the log the cause
             _log.exception("publish failed")
