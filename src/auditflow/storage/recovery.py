@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import apsw
 
@@ -140,22 +139,11 @@ def forget_note(path: Path) -> None:
         )
 
 
-def warn(connection: apsw.Connection, statements: Statements) -> None:
-    """Write the newest incident to the log, now that its file is in use."""
-    *_, (_, what) = run(connection, statements.incidents)
-    _log.warning("%s", what)
-
-
 def holds_something(path: Path, least: int = 1) -> bool:
     """Tell whether the file is there and has at least so many bytes."""
     with suppress(FileNotFoundError):
         return path.stat().st_size >= least
     return False
-
-
-def told(incidents: Iterable[Sequence[Any]]) -> list[str]:
-    """Write incidents, as the file has them, as sentences with their time."""
-    return [f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%d %H:%M:%SZ}: {what}" for at, what in incidents]
 
 
 def _compare(connection: apsw.Connection, path: Path, statements: Statements) -> None:

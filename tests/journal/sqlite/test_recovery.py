@@ -239,6 +239,28 @@ async def test_deleted_files_are_survived(crashed, tmp_path: Path, opened, witho
     assert (missing == 0) == (without == ("-mark",))
     assert (missing < len(events)) == (without not in {("", "-wal"), ("", "-wal", "-mark")})
     assert len(journal.incidents()) == (0 if without == ("-mark",) else 1)
+    if "" in without and "-mark" not in without:
+        assert f" {missing} sequence numbers" in journal.incidents()[0]
+    await goes_on(journal, len(events) + 1)
+
+
+async def test_no_damage_erases_the_incident_of_one_before(crashed, tmp_path: Path, opened):
+    source, events = crashed
+    path = restored(source, tmp_path / "data", without=("-wal",))
+    journal = opened(path)
+    (first,) = journal.incidents()
+    journal.close()
+    patch(path, 0, b"\0\0")
+    journal = opened(path)
+    assert journal.incidents()[0] == first
+    assert len(journal.incidents()) == 2
+    second = journal.incidents()[1]
+    journal.close()
+    for suffix in ("", "-wal", "-mark"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    journal = opened(path, floor=len(events) + 1)
+    assert journal.incidents()[:2] == [first, second]
+    assert len(journal.incidents()) == 3
     await goes_on(journal, len(events) + 1)
 
 

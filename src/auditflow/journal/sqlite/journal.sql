@@ -59,11 +59,9 @@ INSERT INTO ids (first, appended_at, crc, ids) VALUES (:first, :appended_at, :cr
 ON CONFLICT (first) DO UPDATE SET appended_at = excluded.appended_at, crc = excluded.crc, ids = excluded.ids
 WHERE octet_length(excluded.ids) > octet_length(ids.ids)
 
--- name: holes
--- Where blocks are missing between others.
-SELECT previous_end, first
-FROM (SELECT first, lag(first + count) OVER (ORDER BY first) AS previous_end FROM block)
-WHERE first > previous_end
+-- name: lowest
+-- Where what is retained begins; the number given where nothing is.
+SELECT coalesce((SELECT min(first) FROM block), ?)
 
 -- name: saved
 -- Events that can be read.

@@ -13,7 +13,7 @@ from auditflow.errors import JournalDamaged
 from auditflow.journal.block_format import Ids, Row, gap
 from auditflow.journal.sqlite import salvage
 from auditflow.journal.sqlite.mark import Mark
-from auditflow.storage import recovery
+from auditflow.storage import incidents, recovery
 from auditflow.storage.sqlite import number, run, sidecar, transaction, usable
 from auditflow.storage.statements import Statements
 
@@ -36,7 +36,7 @@ def open_journal(path: Path, mark: Mark, at: int, load: Callable[[apsw.Connectio
             reason = str(damage.facts["reason"])
             recovery.create(path, SQL, lambda connection: _rescue(connection, path, mark, at, reason))
             connection = _open(path, least, at, load)
-            recovery.warn(connection, SQL)
+            incidents.tell(connection, SQL, path)
             return connection
 
 
@@ -56,7 +56,7 @@ def _open(path: Path, least: int, at: int, load: Callable[[apsw.Connection], Non
             _insert_gap(connection, head, least, at)
             what = f"{path.name} lacks the newest {least - head} events, which had been accepted: its write-ahead log is gone"
             run(connection, SQL.add_incident, at, what)
-        recovery.warn(connection, SQL)
+        incidents.tell(connection, SQL, path)
     return connection
 
 
@@ -85,15 +85,19 @@ def _rescue(connection: apsw.Connection, path: Path, mark: Mark, at: int, reason
         elif row.first >= mark.floor:  # pages that are free still hold what was evicted
             connection.execute(SQL.save, values)
     saved = number(connection, SQL.saved)
-    holes = run(connection, SQL.holes)
     head = number(connection, SQL.head)
     if head < mark.head:
         _insert_gap(connection, head, mark.head, at)
+    end = max(mark.head, head)
+    floor = (
+        mark.floor if mark.head > 1 else number(connection, SQL.lowest, end)
+    )  # one that is lost says nothing
+    missing = end - floor - saved
     what = (
         f"{path.name} was damaged ({reason}); what is left of it is set aside beside it. {saved} events were saved, "
-        f"{sum(end - first for first, end in holes) + max(mark.head - head, 0)} sequence numbers are without "
-        f"their events, and numbering goes on at {max(mark.head, head)}"
+        f"{missing} sequence numbers are without their events, and numbering goes on at {end}"
     )
+    incidents.restore(connection, SQL, path)
     run(connection, SQL.add_incident, at, what)
 
 

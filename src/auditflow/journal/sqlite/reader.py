@@ -17,8 +17,8 @@ from auditflow.journal import AppendBatch, Appended, Block, Journal
 from auditflow.journal.block_format import Row, decode, header
 from auditflow.journal.sqlite import eviction
 from auditflow.journal.sqlite.opening import SQL
+from auditflow.storage.incidents import told
 from auditflow.storage.reading import Reading
-from auditflow.storage.recovery import told
 from auditflow.storage.sqlite import DAMAGE, PAGE, each, number, run, sidecar
 
 LOOK_SECONDS: Final = 0.5

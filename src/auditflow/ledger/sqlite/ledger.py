@@ -30,7 +30,7 @@ from auditflow.ledger.accounting import applied, registered
 from auditflow.ledger.sqlite import account_rows, replay_rows, salvage
 from auditflow.ledger.sqlite import dead_letter_rows as letter_rows
 from auditflow.ledger.sqlite.account_rows import SQL
-from auditflow.storage import recovery
+from auditflow.storage import incidents, recovery
 from auditflow.storage.reading import Reading, inode
 from auditflow.storage.sqlite import connect, each, explained, run, sidecar, transaction, usable
 
@@ -143,7 +143,7 @@ class LedgerReader(Ledger):
     def incidents(self) -> list[str]:
         """Give the damage met and fixed so far, oldest first."""
         with self._read() as connection:
-            return recovery.told(run(connection, SQL.incidents)) if connection else []
+            return incidents.told(run(connection, SQL.incidents)) if connection else []
 
     def close(self) -> None:
         """Release the file."""
@@ -268,7 +268,7 @@ class SqliteLedger(LedgerReader):
                 reason, at = str(damage.facts["reason"]), int(self._clock() * 1000)
                 recovery.create(self._path, SQL, lambda new: _rescue(new, self._path, at, reason))
                 connection = recovery.inspect(self._path, SQL, _check)
-                recovery.warn(connection, SQL)
+                incidents.tell(connection, SQL, self._path)
             else:
                 recovery.forget_note(self._path)
             return connection
@@ -323,6 +323,7 @@ def _apply(connection: apsw.Connection, update: Update) -> None:
 def _rescue(connection: apsw.Connection, path: Path, at: int, reason: str) -> None:
     saved = salvage.save(connection, path)
     what = f"{path.name} was damaged ({reason}); what is left of it is set aside beside it. {saved}"
+    incidents.restore(connection, SQL, path)
     run(connection, SQL.add_incident, at, what)
 
 
