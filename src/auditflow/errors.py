@@ -8,9 +8,11 @@ line calls it, so that a person can search for it.
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Final
 
 
 class AuditFlowError(Exception):
@@ -131,6 +133,33 @@ class JournalUnavailable(AuditFlowError):
 
     code = "PUBLISH_FAILED"
     hint_template = "Free disk space or fix the disk or its permissions; AuditFlow tries again by itself."
+
+    def __init__(self, **facts: object) -> None:
+        super().__init__(**facts)
+        reason = str(facts["reason"])
+        self.hint = next((hint for part, hint in _HINTS_OF_SYSTEM.items() if part in reason), self.hint)
+
+
+_HINTS_OF_SYSTEM: Final = {
+    os.strerror(
+        errno.EMFILE
+    ): "Raise the limit on open files (ulimit -n; LimitNOFILE= of systemd) and restart.",
+    os.strerror(errno.ENFILE): "Raise the machine's limit on open files (sysctl fs.file-max).",
+    os.strerror(
+        errno.EFBIG
+    ): "Raise the limit on the size of files (ulimit -f; LimitFSIZE= of systemd) and restart.",
+    os.strerror(errno.EROFS): "Mount the file system so that it can be written.",
+    os.strerror(errno.EACCES): "Let the user that AuditFlow runs as write there: chown or chmod.",
+    os.strerror(errno.EPERM): "Let the user that AuditFlow runs as write there: chown or chmod.",
+}
+"""What mends what the operating system says, by its words."""
+
+
+class DataDirectoryGone(AuditFlowError):
+    """The data directory {path} was removed or replaced while AuditFlow ran."""
+
+    code = "DATA_DIRECTORY_GONE"
+    hint_template = "Put it back, or restore a backup, and start AuditFlow again; without, it begins anew."
 
 
 class JournalDamaged(AuditFlowError):

@@ -36,7 +36,7 @@ roles = [
 ]
 for each in roles:
     print(each.listener.getsockname()[1], flush=True)
-sys.exit(asyncio.run(supervisor.supervise(*roles, 0.3, lambda: print("hung up", flush=True))))
+sys.exit(asyncio.run(supervisor.supervise(*roles, 0.3, lambda: print("hung up", flush=True), lambda: None)))
 """
 
 ROLE = """

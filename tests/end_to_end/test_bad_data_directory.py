@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import resource
+import shutil
 import subprocess
 import time
 import uuid
@@ -349,3 +351,46 @@ def _balanced(running: Serve) -> bool:
         return running.status()["pending"] == 0
     except (httpx2.HTTPError, KeyError, ValueError):
         return False
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_a_data_directory_that_goes_away_under_a_running_server_is_told_in_one_sentence(
+    serve, cloud, tmp_path, how
+):
+    running = serve(cloud=cloud)
+    running.publish({"eventType": "a", "sourceSystem": "b"})
+    running.settled()
+    if how == "removed":
+        shutil.rmtree(running.data)
+    else:
+        running.data.rename(tmp_path / "elsewhere")
+        running.data.mkdir(mode=0o700)
+    assert running.process.wait(120) == 1
+    assert "was removed or replaced while AuditFlow ran" in running.log
+    assert "restore a backup" in running.log
+    assert "Traceback" not in running.log
+
+
+def test_at_the_limit_of_open_files_the_server_goes_on_and_names_it(serve, cloud):
+    running = serve(cloud=cloud)
+    running.publish({"eventType": "a", "sourceSystem": "b"})
+    running.settled()
+    roles = [running.role(role) for role in ("ingest", "delivery")]
+    before = [resource.prlimit(role, resource.RLIMIT_NOFILE) for role in roles]
+    with httpx2.Client(timeout=60) as http:
+        assert http.get(running.url + "/live").status_code == 200  # this connection stays
+        for role in roles:
+            highest = max(int(each.name) for each in Path(f"/proc/{role}/fd").iterdir())
+            resource.prlimit(role, resource.RLIMIT_NOFILE, (highest + 1, before[0][1]))
+        for _ in range(3):
+            time.sleep(1)  # each role looks at its files some times meanwhile
+            assert http.get(running.url + "/live").status_code == 200
+        refused = http.post(running.url + "/api/v1/pipelines/cloudwatch/resume")
+        if refused.status_code != 200:  # it depends on how many descriptors are free below the highest
+            assert "limit on open files" in refused.json()["hint"]
+    for role, limits in zip(roles, before, strict=True):
+        resource.prlimit(role, resource.RLIMIT_NOFILE, limits)
+    running.publish({"eventType": "a", "sourceSystem": "b"})
+    wait_for(lambda: running.status()["accepted"] == 2, 60, "the event to be accepted")
+    assert [running.role(role) for role in ("ingest", "delivery")] == roles, "neither has died"
+    assert "Traceback" not in running.log

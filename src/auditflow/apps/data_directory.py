@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from auditflow.errors import DataDirectoryInUse, DataDirectoryUnusable
+from auditflow.errors import DataDirectoryGone, DataDirectoryInUse, DataDirectoryUnusable
 
 LOCK_SECONDS: Final = 3.0
 """How long a starting process waits for another to let go of what it needs."""
@@ -64,6 +64,18 @@ class DataDirectory:
         os.truncate(file, 0)
         os.pwrite(file, f"auditflow {role}, process {os.getpid()}\n".encode(), 0)
         return file
+
+    def check_held(self, role: str, lock: int) -> None:
+        """Raise DataDirectoryGone when a lock is not that of the directory which is there now."""
+        try:
+            there = (self.path / f"{role}.lock").stat()
+        except FileNotFoundError:
+            raise DataDirectoryGone(path=self.path) from None
+        except OSError:  # that says nothing about it
+            return
+        held = os.fstat(lock)
+        if (there.st_dev, there.st_ino) != (held.st_dev, held.st_ino):
+            raise DataDirectoryGone(path=self.path)
 
     def _unusable(self, error: OSError) -> DataDirectoryUnusable:
         suggestion = (

@@ -37,7 +37,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     def _start(self) -> Start:
         file = ConfigFile(Path(self.config), Path(self.plugins) if self.plugins else None)
-        text = Path(os.environ[IN_FORCE]).read_bytes() if IN_FORCE in os.environ else file.read()
+        copy = ConfigFile(Path(os.environ[IN_FORCE])).read() if IN_FORCE in os.environ else None
+        text = copy if copy is not None else file.read()
         loaded, catalogue = file.load(text)
         hide_within(loaded)
         hide(filter(None, map(os.environ.get, VARIABLES)))

@@ -115,7 +115,13 @@ def _serve_all(start: Start, directory: DataDirectory) -> int:
     )
     commands = Commands(directory.commands)
     return _run(
-        lambda: supervise(ingest, delivery, server.shutdown_timeout, lambda: commands.leave("reload"))
+        lambda: supervise(
+            ingest,
+            delivery,
+            server.shutdown_timeout,
+            lambda: commands.leave("reload"),
+            lambda: directory.check_held("ingest", locks["ingest"]),
+        )
     )
 
 

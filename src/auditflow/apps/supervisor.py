@@ -24,6 +24,8 @@ from auditflow.errors import AuditFlowError
 STABLE_SECONDS: Final = 30.0
 """A role that has run this long starts again at once when it ends; a shorter one waits, longer each time."""
 PAUSE_CAP_SECONDS: Final = 10.0
+WATCH_SECONDS: Final = 1.0
+"""How often the data directory is looked at."""
 KILL_SECONDS: Final = 5.0
 """How long beyond the shutdown timeout a role may take before it is killed."""
 
@@ -83,9 +85,15 @@ class Role:
 
 
 async def supervise(
-    ingest: Role, delivery: Role, shutdown_seconds: float, hung_up: Callable[[], object]
+    ingest: Role,
+    delivery: Role,
+    shutdown_seconds: float,
+    hung_up: Callable[[], object],
+    check_directory: Callable[[], None],
 ) -> int:
     """Run both roles until a signal; give the exit status. `hung_up` is called on SIGHUP.
+
+    `check_directory` raises DataDirectoryGone: then everything ends, for another process may hold what is there now.
 
     Delivery begins when ingest is ready, because ingest fixes the data directory and enters the pipelines in
     the ledger. When a role finds the directory damaged, or is killed while it starts, both begin again. A role
@@ -99,14 +107,17 @@ async def supervise(
         ending = asyncio.Event()
         keepers = [asyncio.create_task(_keep(role, ending)) for role in roles] if status is None else []
         if keepers:
+            watching = asyncio.create_task(_watch(check_directory, ending))
             told = asyncio.create_task(stopping.wait())
             damaged = asyncio.create_task(ending.wait())
             await asyncio.wait([told, damaged], return_when=asyncio.FIRST_COMPLETED)
             ending.set()
+            watching.cancel()
         _log.info("stopping: finishing what is in progress")
         await _stop(roles, keepers, shutdown_seconds)
         if stopping.is_set():
             return 0
+        check_directory()
         if status is not None and status != EXIT_DAMAGED and status > 0:
             return status
         with contextlib.suppress(
@@ -133,6 +144,16 @@ async def _start(roles: Sequence[Role], stopping: asyncio.Event) -> int | None:
     url = f"http{'s' if roles[0].tls else ''}://{host}:{port}"
     _log.info("ready: publish to %s/audit/publish, see %s/api/v1/status", url, url)
     return None
+
+
+async def _watch(check_directory: Callable[[], None], ending: asyncio.Event) -> None:
+    """End everything as soon as the data directory is gone: nobody would find what is written there."""
+    while not ending.is_set():
+        try:
+            check_directory()
+        except AuditFlowError:
+            ending.set()
+        await asyncio.sleep(WATCH_SECONDS)
 
 
 async def _keep(role: Role, ending: asyncio.Event) -> None:

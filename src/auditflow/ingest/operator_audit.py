@@ -72,8 +72,12 @@ class OperatorAudit:
 
     def waiting(self) -> dict[Path, bytes]:
         """Give the oldest events that wait, by file; what cannot be read just now is left out."""
-        found = {}
-        for path in sorted(self._folder.glob(f"*{SUFFIX}"))[:READ]:
+        found: dict[Path, bytes] = {}
+        try:
+            paths = sorted(self._folder.glob(f"*{SUFFIX}"))[:READ]
+        except OSError:  # they wait until it can be read
+            return found
+        for path in paths:
             try:
                 found[path] = path.read_bytes()
             except OSError as error:

@@ -82,7 +82,11 @@ class Commands:
         What one raises is its answer, whatever it is: left to end the process, it would do so at every start
         again. Raises JournalDamaged.
         """
-        waiting = sorted(self._folder.glob("*.command")) if self._folder.exists() else []
+        try:
+            waiting = sorted(self._folder.glob("*.command")) if self._folder.exists() else []
+        except OSError as error:  # they wait until it can be read
+            _log.error("commands in %s cannot be read: %s", self._folder, error.strerror)
+            return 0
         for path in waiting:
             try:
                 name, values = msgspec.json.decode(path.read_bytes(), type=tuple[str, Values])

@@ -125,8 +125,11 @@ def note_damage(path: Path, reason: str) -> None:
 
 def raise_noted(path: Path) -> None:
     """Raise JournalDamaged when somebody has met damage in the file while it was in use."""
-    with suppress(FileNotFoundError):
-        raise JournalDamaged(path=path, reason=sidecar(path, "-damaged").read_text("utf-8", "replace"))
+    try:
+        reason = sidecar(path, "-damaged").read_text("utf-8", "replace")
+    except OSError:  # there is none, or it cannot be looked at now
+        return
+    raise JournalDamaged(path=path, reason=reason)
 
 
 def forget_note(path: Path) -> None:

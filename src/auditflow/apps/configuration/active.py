@@ -77,10 +77,10 @@ class ActiveConfiguration:
         self._state = folder / "state.json"
 
     def text(self) -> bytes | None:
-        """Give the copy; None when there is none."""
+        """Give the copy; None when there is none, or it cannot be read now."""
         try:
             return self.copy.read_bytes()
-        except FileNotFoundError:
+        except OSError:
             return None
 
     def keep(self, text: bytes) -> None:
