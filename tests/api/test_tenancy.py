@@ -156,3 +156,12 @@ async def test_what_concerns_the_whole_installation_is_for_those_who_run_it(aski
             assert (await ask.get("/metrics")).status_code == 200
             assert (await ask.post("/api/v1/reload")).status_code == 200
             assert (await ask.get("/api/v1/status")).json().keys() > {"pipelines", "journal"}
+
+
+@pytest.mark.parametrize(("tenant", "told"), [("acme", False), ("_platform", True), (None, True)])
+async def test_a_tenant_is_not_told_the_numbers_that_count_everybodys_events(asking, tenant, told):
+    async with asking(tenant) as ask:
+        letters = (await ask.get("/api/v1/dead-letters")).json()["letters"]
+        one = (await ask.get(f"/api/v1/dead-letters/{letters[0]['id']}")).json()
+    assert letters
+    assert {row["sequence"] is not None for row in [*letters, one]} == {told}

@@ -72,3 +72,21 @@ def test_the_lock_names_who_holds_it(tmp_path: Path):
     lock = DataDirectory(tmp_path).lock("ingest")
     assert (tmp_path / "ingest.lock").read_text() == f"auditflow ingest, process {os.getpid()}\n"
     os.close(lock)
+
+
+def test_a_directory_that_others_can_write_in_or_own_is_taken_with_a_warning(tmp_path, caplog, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    DataDirectory(tmp_path / "data").prepare()
+    assert "everybody may write" in caplog.text
+    assert "chmod 700" in caplog.text
+    caplog.clear()
+    (tmp_path / "data").chmod(0o700)
+    DataDirectory(tmp_path / "data").prepare()
+    assert not caplog.text
+    owner = (tmp_path / "data").stat().st_uid
+    if owner == 0:  # else nobody can give it away, and who runs it is made another
+        os.chown(tmp_path / "data", 12345, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    DataDirectory(tmp_path / "data").prepare()
+    assert "belongs to the user" in caplog.text

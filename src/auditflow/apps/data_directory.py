@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,9 @@ LOCK_SECONDS: Final = 3.0
 
 DATA_DIRECTORY: Final = Path("auditflow-data")
 """The data directory where nothing else is said."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class DataDirectory:
@@ -39,8 +44,18 @@ class DataDirectory:
             probe = self.path / f".write-test-{os.getpid()}"
             probe.touch()  # no content: a full disk is no reason not to start, it has to be drained
             probe.unlink()
+            status = self.path.stat()
         except OSError as error:
             raise self._unusable(error) from None
+        if status.st_mode & stat.S_IWOTH:  # as Kubernetes makes an emptyDir: no reason not to start
+            _log.warning("everybody may write in the data directory %s: chmod 700 %s", self.path, self.path)
+        if status.st_uid not in {os.geteuid(), 0}:
+            _log.warning(
+                "the data directory %s belongs to the user %d, and AuditFlow runs as %d: chown it",
+                self.path,
+                status.st_uid,
+                os.geteuid(),
+            )
 
     def lock(self, role: str, finishing: float = LOCK_SECONDS) -> int:
         """Hold the directory for one role; give the lock's file descriptor.

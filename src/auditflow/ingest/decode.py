@@ -18,6 +18,7 @@ import uuid_utils
 from msgspec import UNSET, Meta, UnsetType
 
 from auditflow.errors import InvalidRequest, ReservedEvent, TenantRefused
+from auditflow.event.depth import MAX_DEPTH, is_too_deep
 from auditflow.event.model import (
     MAX_EXTRA_KEYS,
     NO_TENANT,
@@ -196,7 +197,12 @@ def _together(raws: Sequence[bytes], stamps: Sequence[Stamp], limits: Limits) ->
         return None
     supplied = [place for place, header in enumerate(headers) if header.event_id is not UNSET]
     full = _FULL + _ID * (len(supplied) == len(raws))
-    if [raw for raw in raws if len(raw) >= full and raw.count(b":") > MAX_EXTRA_KEYS]:
+    if [
+        raw
+        for raw in raws
+        if (len(raw) >= full and raw.count(b":") > MAX_EXTRA_KEYS)
+        or (len(raw) > 2 * MAX_DEPTH and is_too_deep(raw))
+    ]:
         return None
     events = _stamped(raws, headers, stamps, ids)
     if events is None:

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from auditflow.errors import InvalidRequest
+from auditflow.event.depth import MAX_DEPTH, is_too_deep
 from auditflow.event.model import MAX_EXTRA_KEYS, NO_TENANT, TENANT_PATTERN, UUID_PATTERN, Header
 from auditflow.ingest.repeated_keys import repeated
 from auditflow.units import readable_size
@@ -30,6 +31,8 @@ def validate(raw: bytes, max_bytes: int) -> Header:
     if len(raw) > max_bytes:
         reason = f"The event has {len(raw)} bytes; at most {readable_size(max_bytes)} are accepted"
         raise InvalidRequest(status=413, reason=reason)
+    if is_too_deep(raw):
+        raise InvalidRequest(reason=f"The event is nested more than {MAX_DEPTH} deep")
     try:
         header = _header.decode(raw)
         raw.decode()  # fields that the header skips must be UTF-8 too

@@ -97,7 +97,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
         selection = page.selection(caller)
         letters = ledger.dead_letters(selection, page.cursor, page.limit)
         return {
-            "letters": [_shown(letter) for letter in letters],
+            "letters": [caller.without_numbers(_shown(letter)) for letter in letters],
             "groups": [_counted(group) for group in ledger.dead_letter_groups(selection)],
             "cursor": letters[-1].id if letters else None,
         }
@@ -110,7 +110,7 @@ def router(ledger: Ledger, commands: Commands) -> APIRouter:
     def read_letter(number: int, caller: Calling) -> Response:
         letter = _find(ledger, number, caller)
         history = msgspec.Raw(letter.history.encode())
-        whole = _shown(letter) | {"event": _held(letter.event), "history": history}
+        whole = caller.without_numbers(_shown(letter)) | {"event": _held(letter.event), "history": history}
         return Response(msgspec.json.encode(whole), media_type="application/json")
 
     @routes.post("/replay", summary="Deliver the selected dead letters again")

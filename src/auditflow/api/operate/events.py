@@ -156,6 +156,6 @@ def router(where: Where) -> APIRouter:
             raise HTTPException(
                 404, f"No event {event_id} is known; journal.dedup-window says how long ids are kept"
             )
-        return found
+        return caller.without_numbers(found)
 
     return routes

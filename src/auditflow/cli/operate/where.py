@@ -31,7 +31,7 @@ def run(
         return
     typer.echo(
         safe(
-            f"{found['eventId']} of {found['tenant'] or 'an unknown tenant'}, number {found['sequence']}, "
+            f"{found['eventId']} of {found['tenant'] or 'an unknown tenant'}, {_number(found)}"
             f"accepted {found['acceptedAt'] or 'too long ago to say when'}"
         )
     )
@@ -56,3 +56,8 @@ def _details(found: dict[str, Any]) -> str:
             why = f": {error['code']}: {error['message']}" if error else ""
             return f"behind {found['ahead']:,} events; the pipeline is {found['pipelineState']}{why}"
     return str(found.get("reason", ""))
+
+
+def _number(found: dict[str, Any]) -> str:
+    """Give the event's number, which a caller of one tenant is not told."""
+    return "" if found["sequence"] is None else f"number {found['sequence']}, "

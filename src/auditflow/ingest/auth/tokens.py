@@ -92,7 +92,7 @@ class Tokens:
         claims = self._claims(token, key.key)
         principal = self._principal(claims)
         self._forget_old_keys()
-        until = float(claims["exp"]) + self._config.leeway
+        until = _seconds(claims["exp"]) + self._config.leeway
         self._known[hashlib.sha256(token.encode()).digest()] = until, principal
         if len(self._known) > KEPT_TOKENS:
             self._known.popitem(last=False)
@@ -159,3 +159,11 @@ class Tokens:
             granted = granted.split()
         names = granted if isinstance(granted, list) else []
         return scopes_of(name for name in names if isinstance(name, str))
+
+
+def _seconds(number: Any) -> float:
+    """Give a time of a token; one that no float holds is refused."""
+    try:
+        return float(number)
+    except (OverflowError, ValueError, TypeError):
+        raise Refused(Refusal.CLAIMS) from None

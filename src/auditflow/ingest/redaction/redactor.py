@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Raw
 
 from auditflow.errors import RedactionFailed
+from auditflow.event.depth import is_too_deep
 from auditflow.ingest.redaction.paths import Path, Place, path_text
 from auditflow.ingest.redaction.rule import MANIFEST, Rule, encode, key_traces, with_manifest
 from auditflow.ingest.redaction.splice import Splice
@@ -136,6 +137,8 @@ class Redactor:
 
     def _rewritten(self, event: bytes) -> tuple[bytes, list[list[Place]]]:
         """Take an event apart and give what is made of it, with the places that each rule changed."""
+        if is_too_deep(event):
+            raise RedactionFailed(reason="it is nested too deeply")
         try:
             try:
                 return self._rewritten_as_read(event, _read)
