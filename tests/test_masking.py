@@ -92,3 +92,18 @@ def test_only_so_many_are_kept(monkeypatch):
     hide(f"secret-{number}" for number in range(25))
     assert len(masking._hidden) == 10 < KEPT
     assert masked("secret-24") == "***"
+
+
+def test_the_host_that_a_url_names_is_no_secret():
+    hide(
+        [
+            "http://receiver.example:9000",
+            "http://receiver.example:9000/",
+            "http://me:pass-word@receiver.example",
+        ]
+    )
+    assert (
+        masked("http://receiver.example:9000 cannot be reached")
+        == "http://receiver.example:9000 cannot be reached"
+    )
+    assert masked("http://me:pass-word@receiver.example") == "***"

@@ -41,7 +41,7 @@ def hide(values: Iterable[str]) -> None:
     """Remember secrets."""
     with _lock:
         for value in values:
-            if len(value.strip()) >= SHORTEST and value not in _hidden:
+            if len(value.strip()) >= SHORTEST and value not in _hidden and not _is_origin(value):
                 _hidden[value] = _writings(value)
         while len(_hidden) > KEPT:
             _hidden.popitem(last=False)
@@ -72,6 +72,17 @@ def _secrets(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple | set | frozenset):
         for each in value:
             yield from _secrets(each)
+
+
+def _is_origin(value: str) -> bool:
+    """Tell whether this is a URL that names a host alone, which people are told where it cannot be reached."""
+    try:
+        url = urlsplit(value.strip())
+    except ValueError:
+        return False
+    return (
+        bool(url.scheme and url.netloc) and "@" not in url.netloc and not (url.path.strip("/") or url.query)
+    )
 
 
 def _writings(value: str) -> tuple[str, ...]:
