@@ -266,3 +266,10 @@ async def test_while_delivery_does_not_run_the_order_is_kept(client, app, ledger
             monkeypatch.setattr(commands_module, "ANSWER_SECONDS", 5)
             assert (await ask.post(f"{PATH}/replay", json={"pipeline": "a"})).json() == {"replayed": 0}
     assert [one.id for one in ledger.to_replay("a")] == [1, 2]
+
+
+async def test_a_filter_takes_so_many_ids_and_no_more(client, app):
+    async with client(app) as ask:
+        answer = await ask.post(f"{PATH}/replay", json={"ids": [1] * 10_001})
+    assert answer.status_code in {400, 422}
+    assert "at most 10000 ids" in answer.text

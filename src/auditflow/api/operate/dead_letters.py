@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, HTTPException, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from auditflow.api.tenancy import Caller, Calling
 from auditflow.api.times import Time, rfc3339
@@ -31,6 +31,12 @@ Name = Annotated[str, Field(min_length=1)]
 """Never empty: an unset variable of a script must not select other dead letters than its author meant."""
 
 
+def _not_too_many(ids: list[int]) -> list[int]:
+    if len(ids) > MOST_IDS:  # not in the schema: no query is long enough for so many
+        raise ValueError(f"at most {MOST_IDS} ids are taken at once")
+    return ids
+
+
 class Filter(BaseModel):
     """Which dead letters: those that agree with everything given."""
 
@@ -43,7 +49,7 @@ class Filter(BaseModel):
     """Failed last at or after this time."""
     until: Time | None = None
     """Failed last before this time."""
-    ids: Annotated[list[int], Field(max_length=MOST_IDS)] | None = None
+    ids: Annotated[list[int], AfterValidator(_not_too_many)] | None = None
 
     def selection(self, caller: Caller) -> Selection:
         """Give the filter as the ledger takes it, limited to what is the caller's own. Raises HTTPException."""
