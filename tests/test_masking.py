@@ -33,6 +33,7 @@ ENCODINGS = {
 @pytest.fixture(autouse=True)
 def _nothing_hidden(monkeypatch):
     monkeypatch.setattr(masking, "_hidden", type(masking._hidden)())
+    monkeypatch.setattr(masking, "_index", {})
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -47,6 +48,7 @@ def test_it_is_masked_in_every_encoding(encoding: str):
 )
 def test_no_secret_is_left_whatever_it_is(secret: str, encoding: str):
     masking._hidden.clear()
+    masking._index.clear()
     try:
         written = ENCODINGS[encoding](secret)
     except UnicodeEncodeError:  # half a surrogate pair has no bytes
@@ -92,6 +94,30 @@ def test_only_so_many_are_kept(monkeypatch):
     hide(f"secret-{number}" for number in range(25))
     assert len(masking._hidden) == 10 < KEPT
     assert masked("secret-24") == "***"
+    assert masked("secret-14, secret-15") == "secret-14, ***"
+    hide(f"another-{number}" for number in range(10))
+    assert not [start for start in masking._index if start.startswith("secret-")]
+
+
+def test_how_many_secrets_are_known_makes_no_difference_to_what_a_text_costs():
+    def cost() -> int:
+        looked_up = 0
+
+        class Counting(dict):
+            def get(self, key, default=None):
+                nonlocal looked_up
+                looked_up += 1
+                return super().get(key, default)
+
+        before, masking._index = masking._index, Counting(masking._index)
+        assert masked("nothing to hide in this text") == "nothing to hide in this text"
+        masking._index = before
+        return looked_up
+
+    hide(["secret-one"])
+    one = cost()
+    hide(f"{number:08}-secret" for number in range(1_000))
+    assert cost() == one
 
 
 def test_the_host_that_a_url_names_is_no_secret():

@@ -33,7 +33,9 @@ _SEGMENT: Final = 20
 """Characters from which a segment of a URL's path is taken for a token."""
 
 _hidden: OrderedDict[str, tuple[str, ...]] = OrderedDict()
-"""Secret → the ways in which it may be written, the longest first."""
+"""Secret → the ways in which it may be written."""
+_index: dict[str, tuple[str, ...]] = {}
+"""What a writing begins with → all that begin so, the longest first: one pass over a text finds any number of secrets."""
 _lock = threading.Lock()
 
 
@@ -43,8 +45,20 @@ def hide(values: Iterable[str]) -> None:
         for value in values:
             if len(value.strip()) >= SHORTEST and value not in _hidden and not _is_origin(value):
                 _hidden[value] = _writings(value)
+                for writing in _hidden[value]:
+                    start = writing[:SHORTEST]
+                    _index[start] = tuple(sorted((*_index.get(start, ()), writing), key=len, reverse=True))
         while len(_hidden) > KEPT:
-            _hidden.popitem(last=False)
+            _, writings = _hidden.popitem(last=False)
+            _forget(writings)
+
+
+def _forget(writings: Iterable[str]) -> None:
+    for writing in writings:
+        left = list(_index.pop(writing[:SHORTEST]))
+        left.remove(writing)  # once: another secret may have a part written alike
+        if left:
+            _index[writing[:SHORTEST]] = tuple(left)
 
 
 def hide_within(settings: Any) -> None:
@@ -54,11 +68,15 @@ def hide_within(settings: Any) -> None:
 
 def masked(text: str) -> str:
     """Give a text with asterisks where it repeats a secret that was hidden, however it is written."""
-    for writings in list(_hidden.values()):
-        for writing in writings:
-            if writing in text:
-                text = text.replace(writing, _MASK)
-    return text
+    pieces: list[str] = []
+    done = 0
+    for at in range(len(text) - SHORTEST + 1 if _index else 0):
+        if at >= done and (candidates := _index.get(text[at : at + SHORTEST])):
+            found = next((each for each in candidates if text.startswith(each, at)), "")
+            if found:
+                pieces += text[done:at], _MASK
+                done = at + len(found)
+    return "".join((*pieces, text[done:])) if pieces else text
 
 
 def _secrets(value: Any) -> Iterator[str]:
@@ -88,7 +106,7 @@ def _is_origin(value: str) -> bool:
 def _writings(value: str) -> tuple[str, ...]:
     texts = {part for part in (value, value.strip(), *_parts(value.strip())) if len(part) >= SHORTEST}
     found = {writing for text in texts for writing in _encodings(text)}
-    return tuple(sorted(found, key=len, reverse=True))
+    return tuple(found)
 
 
 def _parts(value: str) -> Iterator[str]:
