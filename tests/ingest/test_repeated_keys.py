@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditflow.event.model import FIELDS
 from auditflow.ingest.decode import decode
 from auditflow.ingest.limits import Limits
-from auditflow.ingest.repeated_keys import FIELDS, repeated
+from auditflow.ingest.repeated_keys import repeated
 from auditflow.ingest.stamp import Stamp
 
 PLAIN = b'{"eventType":"a","sourceSystem":"b"}'

@@ -59,6 +59,10 @@ class Header(msgspec.Struct, gc=False, rename="camel"):
     extra: Raw | UnsetType = UNSET
 
 
+FIELDS: Final = tuple(field.encode_name for field in msgspec.structs.fields(Header))
+"""Names of the fields at the top that AuditFlow gives a meaning."""
+
+
 def is_own(header: Header) -> bool:
     """Tell whether this is an event that AuditFlow alone may make, or one that a reader would take for such.
 

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
+import msgspec
+
+from auditflow.event.model import FIELDS, Geolocation
 from auditflow.settings import misfit
 
 
@@ -50,8 +53,9 @@ def parse_path(path: str) -> list[str | int]:
     """Split the path of one field into names and indexes. Raises PydanticCustomError, which says what a path looks like."""
     if not path.strip():
         raise misfit("expected the path of a field, not an empty text")
-    one = [step for step in _steps(path, _HINT) if not isinstance(step, Every)]
-    if len(one) < len(_steps(path, _HINT)):
+    steps = _steps(path, _HINT)
+    one = [step for step in steps if not isinstance(step, Every)]
+    if len(one) < len(steps):
         raise misfit("* stands for several fields", _ONE_ONLY)
     return one
 
@@ -116,23 +120,15 @@ def _unquoted(text: str) -> str:
     return name
 
 
-_TEXTS: Final = (
-    "eventType",
-    "sourceSystem",
-    "eventId",
-    "eventTime",
-    "timestamp",
-    "correlationId",
-    "tenantId",
-)
-_PLACE: Final = ("lat", "lon", "countryCode", "country", "region", "city")
-_NAMES: Final = {name.lower(): name for name in (*_TEXTS, "geolocation", "extra")}
+_OBJECTS: Final = frozenset({"geolocation", "extra"})
+_PLACE: Final = tuple(field.encode_name for field in msgspec.structs.fields(Geolocation))
+_NAMES: Final = {name.lower(): name for name in FIELDS}
 
 
 def unreachable(steps: Sequence[Step]) -> str:
     """Say why no event that is accepted has a field there; nothing if one may."""
     first, *rest = steps
-    if first in _TEXTS:
+    if first in FIELDS and first not in _OBJECTS:
         return f"{first} is a text: nothing is below it" if rest else ""
     if first == "extra" and rest and (isinstance(rest[0], int) or rest[0] is Every.ITEM):
         return "extra is an object, not a list"

@@ -14,10 +14,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-FIELDS: Final = (
-    "eventType", "sourceSystem", "eventId", "eventTime", "timestamp", "correlationId", "tenantId",
-    "geolocation", "extra",
-)  # fmt: skip
+from auditflow.event.model import FIELDS
 
 _QUOTED: Final = {name: f'"{name}"'.encode() for name in FIELDS}
 _values = msgspec.json.Decoder(dict[str, Raw])

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from auditflow.event.model import FIELDS
 from auditflow.event.paths import Every, Step
 from auditflow.ingest.redaction.detectors import Detector
 from auditflow.ingest.redaction.paths import Place, leaves, names, places
@@ -22,8 +23,6 @@ NEVER_TOUCHED: Final = frozenset({"eventId", "tenantId", "timestamp"})
 MANIFEST: Final = "redaction"
 """The server's own field of an event, when a manifest is kept: the ids of the rules that changed it."""
 REQUIRED: Final = frozenset({"eventType", "sourceSystem"})
-MEANT: Final = NEVER_TOUCHED | REQUIRED | {"eventTime", "correlationId", "geolocation", "extra"}
-"""Fields at the top that AuditFlow gives a meaning."""
 
 _NEVER_SEARCHED: Final = NEVER_TOUCHED | {"eventTime"}
 encode: Final = msgspec.json.Encoder().encode
@@ -107,7 +106,7 @@ class Rule:
         found = places(event, self.steps)
         if self.steps[0] is not Every.DEPTH:
             return found
-        return (place for place in found if place[0] is not event or place[1] not in MEANT)
+        return (place for place in found if place[0] is not event or place[1] not in FIELDS)
 
     def _dropped(self, changed: list[Place]) -> list[Place]:
         if self.action == "drop":
