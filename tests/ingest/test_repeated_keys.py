@@ -78,3 +78,12 @@ def test_the_same_names_elsewhere_are_no_repeats(more: dict):
 )
 def test_no_event_without_a_repeat_is_taken_for_one(fields: dict):
     assert repeated(json.dumps(fields).encode()) == ""
+
+
+def test_what_a_large_event_may_hide_is_told_as_such_and_not_as_a_repeat():
+    large = b'{"eventType":"a","sourceSystem":"b","n\\u006fte":"' + b"x" * 100_000 + b'"}'
+    (reason,) = reasons(large)
+    assert "write the letters themselves" in reason
+    assert "is repeated" not in reason
+    assert reasons(large.replace(b"\\u006f", b"o")) == []
+    assert reasons(b'{"eventType":"a","sourceSystem":"b","n\\u006fte":"small"}') == []

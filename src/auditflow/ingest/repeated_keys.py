@@ -16,6 +16,9 @@ from msgspec import Raw
 
 from auditflow.event.model import FIELDS
 
+HIDDEN: Final = "?"
+"""In place of the name of a field that may be there twice."""
+
 _QUOTED: Final = {name: f'"{name}"'.encode() for name in FIELDS}
 _values = msgspec.json.Decoder(dict[str, Raw])
 _pairs = json.JSONDecoder(object_pairs_hook=list, parse_int=str, parse_float=str)
@@ -40,9 +43,12 @@ def any_repeated(text: bytes, raws: Sequence[bytes], beginnings: Mapping[bytes, 
 
 
 def repeated(raw: bytes) -> str:
-    """Name a field that the event, a JSON object, has twice; nothing for one that has none."""
+    """Name a field that the event, a JSON object, has twice; nothing for one that has none.
+
+    `HIDDEN` for a large one whose names, written with escapes of letters, may hide that.
+    """
     if b"\\u00" in raw and _hides_a_name(raw):
-        return _looked_through(raw, "a name that is written with escapes of letters")
+        return _looked_through(raw, HIDDEN)
     doubtful = [name for name, quoted in _QUOTED.items() if raw.count(quoted) > 1]
     if not doubtful:
         return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from typing import Final
 
 import msgspec
 from msgspec import UNSET, Raw
@@ -12,8 +13,14 @@ from msgspec import UNSET, Raw
 from auditflow.errors import InvalidRequest
 from auditflow.event.depth import MAX_DEPTH, is_too_deep
 from auditflow.event.model import MAX_EXTRA_KEYS, NO_TENANT, TENANT_PATTERN, UUID_PATTERN, Header
-from auditflow.ingest.repeated_keys import repeated
+from auditflow.ingest.repeated_keys import HIDDEN, repeated
 from auditflow.units import readable_size
+
+_DIFFER: Final = "readers differ in which one they take"
+_HIDING: Final = (
+    "The event is large, and names or texts in it escape letters of ASCII (such as \\u0041), which may hide a repeated "
+    "field: write the letters themselves"
+)
 
 _header = msgspec.json.Decoder(Header)
 _fields = msgspec.json.Decoder(dict[str, Raw])
@@ -40,7 +47,9 @@ def validate(raw: bytes, max_bytes: int) -> Header:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(reason=_explain(raw, error)) from None
     if twice:
-        raise InvalidRequest(reason=f"The field '{twice}' is repeated: readers differ in which one they take")
+        raise InvalidRequest(
+            reason=_HIDING if twice == HIDDEN else f"The field '{twice}' is repeated: {_DIFFER}"
+        )
     if header.event_id and not _is_uuid(header.event_id):
         raise _invalid(
             "eventId", "expected a UUID such as 0190163d-8694-739b-aea5-966c26f8ad90", header.event_id
