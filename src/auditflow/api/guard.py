@@ -64,14 +64,8 @@ class Guard:
         """Serve one request."""
         try:
             principal = await self._admit(scope) if scope["type"] == "http" else ANYONE
-        except (Unauthorized, Forbidden) as error:
-            await _refuse(scope, receive, send, error, {"WWW-Authenticate": error.challenge})
-            return
-        except TokensUncheckable as error:
-            await _refuse(scope, receive, send, error, {"Retry-After": str(RETRY_AFTER_SECONDS)})
-            return
-        except (ForeignHost, ForeignPage) as error:
-            await _refuse(scope, receive, send, error, {})
+        except (Unauthorized, Forbidden, TokensUncheckable, ForeignHost, ForeignPage) as error:
+            await _refuse(scope, receive, send, error)
             return
         scope.setdefault("state", {})["principal"] = principal
         await self._app(scope, receive, send)
@@ -92,8 +86,12 @@ async def _refuse(
     receive: Any,
     send: Any,
     error: Unauthorized | Forbidden | TokensUncheckable | ForeignHost | ForeignPage,
-    headers: dict[str, str],
 ) -> None:
+    headers = {}
+    if isinstance(error, Unauthorized | Forbidden):
+        headers = {"WWW-Authenticate": error.challenge}
+    elif isinstance(error, TokensUncheckable):
+        headers = {"Retry-After": str(RETRY_AFTER_SECONDS)}
     # what publishers are answered has four members, by contract
     more = {} if scope["path"] in PATHS else {"hint": error.hint}
     answer = problems.problem(Request(scope), error.status, error.code, str(error), headers, **more)

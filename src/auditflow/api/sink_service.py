@@ -177,7 +177,7 @@ class SinkService:
             return _bad_name(request)
         if not caller.runs_all:
             return problems.problem(request, 403, "FORBIDDEN", _NOT_OF_A_TENANT, hint=_INSTEAD)
-        if any(map(_looks_own, delivery.all_events())):
+        if _any_looks_own(delivery.all_events()):
             error = ReservedEvent()
             return problems.problem(request, 403, error.code, str(error), hint=error.hint)
         if (delivery.event_data is None) == (delivery.events is None):
@@ -226,9 +226,12 @@ def build(
     return Guard(StrictBody(app, max_request_bytes), authenticator, sink_service_rights, pages)
 
 
-def _looks_own(event: dict[str, Any]) -> bool:
-    """Tell whether it could be taken for an event of AuditFlow's own audit, which nobody else may write."""
-    return any_own([str(event.get("sourceSystem", ""))], [str(event.get("eventType", ""))])
+def _any_looks_own(events: Sequence[Mapping[str, Any]]) -> bool:
+    """Tell whether one could be taken for an event of AuditFlow's own audit, which nobody else may write."""
+    sources, types = (
+        {str(event.get(name, "")) for event in events} for name in ("sourceSystem", "eventType")
+    )
+    return any_own(sources, types)
 
 
 def _came_of_it(answer: JSONResponse) -> dict[str, str]:
