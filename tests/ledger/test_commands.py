@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from pathlib import Path
 
@@ -160,3 +161,20 @@ async def test_only_its_owner_may_read_a_command(commands, tmp_path, monkeypatch
     (command,) = (tmp_path / "commands").iterdir()
     assert command.stat().st_mode & 0o077 == 0
     assert (tmp_path / "commands").stat().st_mode & 0o077 == 0
+
+
+def test_commands_that_cannot_be_read_just_now_wait_and_are_looked_for_again(commands, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    commands.leave("pause", pipeline="a")
+    monkeypatch.setattr(
+        module, "UNSURE_NANOSECONDS", -(10**18)
+    )  # nothing is looked at for having changed just now
+    assert commands.waiting()
+    assert not commands.waiting()
+    with monkeypatch.context() as limited:
+        limited.setattr(Path, "glob", full)
+        assert commands.carry_out(echo) == 0
+    assert commands.waiting()
+    assert commands.carry_out(echo) == 1

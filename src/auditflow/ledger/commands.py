@@ -84,8 +84,8 @@ class Commands:
         """
         try:
             waiting = sorted(self._folder.glob("*.command")) if self._folder.exists() else []
-        except OSError as error:  # they wait until it can be read
-            _log.error("commands in %s cannot be read: %s", self._folder, error.strerror)
+        except OSError:  # they wait until it can be read, so that it has to be looked at again
+            self._seen = 0
             return 0
         for path in waiting:
             try:
