@@ -140,17 +140,20 @@ class JournalUnavailable(AuditFlowError):
         self.hint = next((hint for part, hint in _HINTS_OF_SYSTEM.items() if part in reason), self.hint)
 
 
+_WRITABLE: Final = "Let the user that AuditFlow runs as write there: chown or chmod."
 _HINTS_OF_SYSTEM: Final = {
-    os.strerror(
-        errno.EMFILE
-    ): "Raise the limit on open files (ulimit -n; LimitNOFILE= of systemd) and restart.",
-    os.strerror(errno.ENFILE): "Raise the machine's limit on open files (sysctl fs.file-max).",
-    os.strerror(
-        errno.EFBIG
-    ): "Raise the limit on the size of files (ulimit -f; LimitFSIZE= of systemd) and restart.",
-    os.strerror(errno.EROFS): "Mount the file system so that it can be written.",
-    os.strerror(errno.EACCES): "Let the user that AuditFlow runs as write there: chown or chmod.",
-    os.strerror(errno.EPERM): "Let the user that AuditFlow runs as write there: chown or chmod.",
+    os.strerror(number): hint
+    for number, hint in (
+        (errno.EMFILE, "Raise the limit on open files (ulimit -n; LimitNOFILE= of systemd) and restart."),
+        (errno.ENFILE, "Raise the machine's limit on open files (sysctl fs.file-max)."),
+        (
+            errno.EFBIG,
+            "Raise the limit on the size of files (ulimit -f; LimitFSIZE= of systemd) and restart.",
+        ),
+        (errno.EROFS, "Mount the file system so that it can be written."),
+        (errno.EACCES, _WRITABLE),
+        (errno.EPERM, _WRITABLE),
+    )
 }
 """What mends what the operating system says, by its words."""
 

@@ -53,9 +53,8 @@ def is_never(error: BaseException) -> bool:
 def text_of(error: BaseException) -> str:
     """Give what an exception says, as text that can be stored and sent; asterisks for secrets."""
     try:
-        return printable(
-            masked(without_user_info(str(error)[: 4 * LONGEST_TEXT]))
-        )  # more would only take time
+        said = str(error)[: 4 * LONGEST_TEXT]  # more would only take time
+        return printable(masked(without_user_info(said)))
     except Exception:  # noqa: BLE001 - even this may raise
         return "it cannot be printed"
 

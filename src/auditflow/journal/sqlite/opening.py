@@ -89,9 +89,8 @@ def _rescue(connection: apsw.Connection, path: Path, mark: Mark, at: int, reason
     if head < mark.head:
         _insert_gap(connection, head, mark.head, at)
     end = max(mark.head, head)
-    floor = (
-        mark.floor if mark.head > 1 else number(connection, SQL.lowest, end)
-    )  # one that is lost says nothing
+    # a mark that is lost says nothing of the floor
+    floor = mark.floor if mark.head > 1 else number(connection, SQL.lowest, end)
     missing = end - floor - saved
     what = (
         f"{path.name} was damaged ({reason}); what is left of it is set aside beside it. {saved} events were saved, "
