@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 httpx2._config.DEFAULT_TIMEOUT_CONFIG.__dict__.update(
     dict.fromkeys(("connect", "read", "write", "pool"), 60.0)
 )
+# A shell starts what runs in the background with SIGINT ignored, which children inherit: none could be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 Issue = Callable[..., tuple[Path, Path]]
 
 
