@@ -16,7 +16,9 @@ from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.pipelines.decide.sample import keeps
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
-from .machine import NAMES
+from .absence import Absences
+from .configuration import NAMES
+from .load import Load, Sent
 
 COUNTERS = ("accepted", "delivered", "filtered", "deadLettered", "attempts", "possibleDuplicates")
 KILL_SECONDS = 60.0
@@ -26,18 +28,32 @@ the longest call of the sink, drawn out by a fault and by SIGSTOP. Recording its
 sampled = keeps(0.5)
 
 
-def takes(pipeline: str, event_id: str, number: int) -> bool:
-    """Tell whether the pipeline's condition and sample take the event."""
-    return pipeline != "sampled" or (number < 50 and sampled(event_id))
+def owns(pipeline: str, sent: Sent) -> bool:
+    """Tell whether the event is the pipeline's to decide on: its tenant's, or without one."""
+    tenant, _, _ = pipeline.rpartition("/")
+    return tenant == (sent.tenant or "")
+
+
+def takes(pipeline: str, event_id: str, sent: Sent) -> bool:
+    """Tell whether the pipeline delivers the event: by its tenant, condition and sample."""
+    return owns(pipeline, sent) and (pipeline != "sampled" or (sent.number < 50 and sampled(event_id)))
+
+
+def reference(row: dict) -> str:
+    """Name a pipeline of status as the command line does."""
+    return (
+        f"{row['tenant']}/{row['name']}" if row.get("tenant") not in {None, "-", "_platform"} else row["name"]
+    )
 
 
 class Watcher:
     """Reads status several times a second, whenever it answers."""
 
-    def __init__(self, url: str, *, monotonic: bool = True) -> None:
+    def __init__(self, url: str, absences: Absences, *, monotonic: bool = True) -> None:
         self.checks = 0
         self.problems: list[str] = []
         self._url = f"{url}/api/v1/status"
+        self._absences = absences
         self._monotonic = monotonic
         """Whether counters may never go back: not when the ledger is damaged."""
         self._before: dict[str, dict] = {}
@@ -59,27 +75,28 @@ class Watcher:
             return {}
         if answer.status_code != 200:
             return {}
-        rows = {row["name"]: row for row in answer.json()["pipelines"]}
-        for row in rows.values():
-            self._check(row)
+        rows = {reference(row): row for row in answer.json()["pipelines"]}
+        for name, row in rows.items():
+            self._check(name, row)
+        self._absences.seen({name for name, row in rows.items() if row["state"] != "inactive"})
         return rows
 
     def _run(self) -> None:
         while not self._stop.wait(0.2):
             self.status()
 
-    def _check(self, row: dict) -> None:
+    def _check(self, name: str, row: dict) -> None:
         self.checks += 1
-        before = self._before.get(row["name"])
+        before = self._before.get(name)
         if row == before:
             return  # said already, if it is wrong
         ended = row["delivered"] + row["filtered"] + row["deadLettered"]
         if row["accepted"] != ended + row["pending"] or row["pending"] < 0:
             self.problems.append(f"does not balance: {row}")
-        back = [name for name in COUNTERS if before and row[name] < before[name]]
+        back = [counter for counter in COUNTERS if before and row[counter] < before[counter]]
         if back and self._monotonic:
-            self.problems.append(f"{row['name']}: {', '.join(back)} went backwards: {before} then {row}")
-        self._before[row["name"]] = row
+            self.problems.append(f"{name}: {', '.join(back)} went backwards: {before} then {row}")
+        self._before[name] = row
 
 
 class Account:
@@ -89,35 +106,55 @@ class Account:
         self.pipeline, self.row = pipeline, row
         self.stored: dict[str, list[float]] = defaultdict(list)
         """Event id → Unix times at which the destination took it."""
-        for record in sorted(cloud.events(f"/torture/{pipeline}"), key=lambda each: each.ordinal):
-            self.stored[json.loads(record.message)["eventId"]].append(record.ingestion_time / 1000)
+        self.own: set[str] = set()
+        """Ids of AuditFlow's own audit events, such as that a pipeline was forgotten."""
+        for record in sorted(
+            cloud.events(f"/torture/{pipeline.partition('/')[0]}"), key=lambda each: each.ordinal
+        ):
+            event = json.loads(record.message)
+            self.stored[event["eventId"]].append(record.ingestion_time / 1000)
+            if event["eventType"].startswith("auditflow."):
+                self.own.add(event["eventId"])
         self.letters = dead_letters(ledger, pipeline)
         self.lettered = {json.loads(each.event)["eventId"] for each in self.letters if each.event}
         self.repeats = sum(len(times) - 1 for times in self.stored.values())
         self.unexplained = 0
         """Repeats without a death of the delivery role between first and last."""
 
-    def missing(self, acknowledged: dict[str, int]) -> set[str]:
-        """Give the acknowledged events that the pipeline takes and that are neither stored nor a dead letter."""
-        wanted = {each for each, number in acknowledged.items() if takes(self.pipeline, each, number)}
-        return wanted - self.stored.keys() - self.lettered
+    def wanted(self, acknowledged: dict[str, Sent], absences: Absences) -> set[str]:
+        """Give the acknowledged events that the pipeline has to bring to an end."""
+        return {
+            each
+            for each, sent in acknowledged.items()
+            if takes(self.pipeline, each, sent)
+            and not absences.excuses(self.pipeline, sent.began, sent.ended)
+        }
 
-    def problems(
-        self, acknowledged: dict[str, int], published: dict[str, int], deaths: list[float]
-    ) -> list[str]:
+    def missing(self, acknowledged: dict[str, Sent], absences: Absences) -> set[str]:
+        """Give those of them that are neither stored nor a dead letter."""
+        return self.wanted(acknowledged, absences) - self.stored.keys() - self.lettered
+
+    def problems(self, load: Load, absences: Absences, deaths: list[float]) -> list[str]:
         """Give every promise that was broken, a sentence each."""
-        wanted = {each for each, number in acknowledged.items() if takes(self.pipeline, each, number)}
-        lost = self.missing(acknowledged)
-        wrong = [each for each in self.stored if not takes(self.pipeline, each, published[each])]
+        acknowledged, published = load.acknowledged, load.published
+        wanted = self.wanted(acknowledged, absences)
+        owned = sum(
+            owns(self.pipeline, sent) and not absences.excuses(self.pipeline, sent.began, sent.ended)
+            for sent in acknowledged.values()
+        )
+        lost = self.missing(acknowledged, absences)
+        wrong = [
+            each
+            for each in self.stored.keys() - self.own
+            if each not in published or not takes(self.pipeline, each, published[each])
+        ]
         self.unexplained = sum(_unexplained(times, sorted(deaths)) for times in self.stored.values())
         row, dead = self.row, sum(each.count for each in self.letters)
         once = len(self.stored.keys() - self.lettered)
         broken = {
             f"{len(lost)} of {len(wanted)} acknowledged events are lost: {sorted(lost)[:3]}": lost,
-            f"{len(wrong)} filtered events were delivered: {wrong[:3]}": wrong,
-            f"accepted {row['accepted']} is less than acknowledged {len(acknowledged)}": (
-                row["accepted"] < len(acknowledged)
-            ),
+            f"{len(wrong)} events that are not the pipeline's were delivered: {wrong[:3]}": wrong,
+            f"accepted {row['accepted']} is less than acknowledged {owned}": row["accepted"] < owned,
             f"delivered {row['delivered']}, the destination holds {once} different events": (
                 row["delivered"] != once
             ),
@@ -138,7 +175,9 @@ def dead_letters(path: Path, pipeline: str) -> list:
     ledger = SqliteLedger.reader(path)
     try:
         found: list = []
-        while more := ledger.dead_letters(Selection(pipeline=pipeline), after=found[-1].id if found else 0):
+        tenant, _, name = pipeline.rpartition("/")
+        chosen = Selection(pipeline=name, tenant=tenant or None)
+        while more := ledger.dead_letters(chosen, after=found[-1].id if found else 0):
             found += more
         return found
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,14 @@ from auditflow.errors import AuditFlowError
 from auditflow.ledger import LOST
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
+from .absence import Absences
 from .checks import Account, Watcher, accounts, dead_letters
+from .configuration import NAMES
 from .load import Load
-from .machine import NAMES, Machine
+from .machine import Machine
 
 FILES = ("journal.sqlite", "ledger.sqlite")
+NEVER_AWAY = Absences()
 LOAD_SECONDS = 3.0
 SETTLE_SECONDS = 90.0
 
@@ -68,6 +72,7 @@ class Damage:
 
     def __init__(self, machine: Machine, cloud: StrictCloudWatch, load: Load, watcher: Watcher) -> None:
         self.problems: list[str] = []
+        self.struck: Counter[str] = Counter()
         self.reported = dict.fromkeys(NAMES, 0)
         """Lost events by pipeline, over the lives of the ledger: a new one starts its counters again."""
         self.accounts: list[Account] = []
@@ -97,7 +102,7 @@ class Damage:
             self._compare(one, rows)
 
     def _strike(self, one: Round) -> None:
-        self._machine.struck[str(one)] += 1
+        self.struck[str(one)] += 1
         WAYS[one.way](self._machine.data / one.file)
 
     def _settle(self, one: Round) -> dict[str, dict]:
@@ -135,7 +140,7 @@ class Damage:
             self.reported[name] += grown
             if one.quiet and grown:
                 self.problems.append(f"{name}: {grown} events called lost though all were delivered: {one}")
-            missing = len(account.missing(self._load.acknowledged))
+            missing = len(account.missing(self._load.acknowledged, NEVER_AWAY))
             if missing > self.reported[name]:
                 self.problems.append(
                     f"{name}: {missing} missing, {self.reported[name]} reported as lost, after {one}"

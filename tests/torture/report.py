@@ -15,7 +15,7 @@ class Result:
     seconds: float
     rate: float
     left_out: list[str]
-    struck: Counter[str]
+    struck: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     accounts: list[Account] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)

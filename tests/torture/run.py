@@ -14,20 +14,23 @@ from pathlib import Path
 
 from auditflow.testing.cloudwatch import StrictCloudWatch
 
+from .absence import Absences
 from .checks import Watcher, accounts
+from .configuration import NAMES, RENAMED
 from .damage import Damage, rounds
+from .faults import Striker
 from .load import Load
 from .machine import Machine
 from .report import Result
 from .schedule import KINDS, schedule
-from .shim import FAILED, READ, Shim
+from .shim import FAILED, JUMPED, UNREAD, Shim
 
 START_SECONDS = 60.0
 SETTLE_SECONDS = 180.0
 """After the last fault: pauses between attempts grow to a minute."""
 ROUND_SECONDS = 15.0
 """About what a round of damage takes."""
-SHIMMED = {"fsync error", "clock jump"}
+SHIMMED = {"fsync error", "read error", "clock jump"}
 
 
 def torture(seed: int, seconds: float, rate: float) -> Result:
@@ -35,20 +38,26 @@ def torture(seed: int, seconds: float, rate: float) -> Result:
     with _system(seed, seconds, rate) as (machine, cloud, shim, result):
         faults = schedule(seed, seconds, tuple(kind for kind in KINDS if kind not in result.left_out))
         _show(f"seed {seed}, {seconds:g} s, left out: {result.left_out or 'nothing'}", *faults)
-        load, watcher = Load(machine.url, seed, rate), Watcher(machine.url)
+        striker = Striker(machine, cloud, shim)
+        result.struck = striker.struck
+        load, watcher = Load(machine.url, seed, rate), Watcher(machine.url, striker.absences)
         with _running(machine, load, watcher, result):
-            machine.run(faults, time.monotonic())
+            striker.run(faults, time.monotonic())
             load.stop()
-            result.settle_seconds = wait(lambda: _settled(watcher), SETTLE_SECONDS)
+            result.settle_seconds = wait(lambda: _settled(watcher, striker.absences), SETTLE_SECONDS)
+            machine.forget(RENAMED)  # which is put on record: one more event
+            wait(lambda: _settled(watcher, striker.absences), SETTLE_SECONDS)
             rows = watcher.status()
+        result.problems += striker.problems
         result.struck["fsync error: calls"] = shim.get(FAILED)
-        result.struck["clock jump: readings"] = shim.get(READ)
+        result.struck["clock jump: readings"] = shim.get(JUMPED)
+        result.struck["read error: calls"] = shim.get(UNREAD)
         if result.settle_seconds is None:
             result.problems.append(f"not settled {SETTLE_SECONDS:g} s after the last fault: {rows}")
             return result
         result.accounts = accounts(cloud, machine.data / "ledger.sqlite", rows)
         for account in result.accounts:
-            result.problems += account.problems(load.acknowledged, load.published, machine.deaths)
+            result.problems += account.problems(load, striker.absences, striker.deaths)
     return result
 
 
@@ -57,12 +66,13 @@ def damage(seed: int, seconds: float, rate: float) -> Result:
     with _system(seed, seconds, rate) as (machine, cloud, _, result):
         drawn = rounds(seed, max(1, int(seconds / ROUND_SECONDS)))
         _show(f"seed {seed}, {len(drawn)} rounds of damage", *drawn)
-        load, watcher = Load(machine.url, seed, rate), Watcher(machine.url, monotonic=False)
+        load, watcher = Load(machine.url, seed, rate), Watcher(machine.url, Absences(), monotonic=False)
         play = Damage(machine, cloud, load, watcher)
         with _running(machine, load, watcher, result):
             for one in drawn:
                 play.play(one)
         result.problems += play.problems
+        result.struck = play.struck
         result.accounts, result.lost = play.accounts, play.reported
         result.settle_seconds = 0.0
     return result
@@ -78,7 +88,7 @@ def _system(
         with _small_disk(Path(name) / "data") as mounted:
             left_out = (set() if shim.usable else SHIMMED) | (set() if mounted else {"disk full"})
             machine = Machine(Path(name), cloud, shim, _ports())
-            yield machine, cloud, shim, Result(seed, seconds, rate, sorted(left_out), machine.struck)
+            yield machine, cloud, shim, Result(seed, seconds, rate, sorted(left_out))
 
 
 @contextmanager
@@ -130,9 +140,11 @@ def _show(*lines: object) -> None:
     sys.stdout.flush()
 
 
-def _settled(watcher: Watcher) -> bool:
+def _settled(watcher: Watcher, absences: Absences) -> bool:
+    """Tell whether every pipeline is back and owes nothing, but for the one that was there under another name."""
     rows = watcher.status()
-    return bool(rows) and all(row["pending"] == row["backfilling"] == 0 for row in rows.values())
+    owing = {name for name, row in rows.items() if row["pending"] or row["backfilling"]}
+    return rows.keys() >= set(NAMES) and owing <= {RENAMED} and absences.settled
 
 
 def wait(condition: Callable[[], object], seconds: float) -> float | None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from .configuration import CHANGES
+
 ROLES = ("ingest", "delivery")
-CLOUD = ("throttle", "unavailable", "internal", "reset", "reset-after", "hang", "drip", "deny", "garbage")
+CLOUD = ("throttle", "unavailable", "internal", "reset", "reset-after", "hang", "drip", "deny")
+HOSTILE = ("garbage", "redirect", "flood", "undecodable", "cut")
 KINDS = (
     "kill ingest", "kill delivery", "kill serve", "stop ingest", "stop delivery", "stop serve",
-    "disk full", "fsync error", "clock jump", "reload", *(f"cloud {kind}" for kind in CLOUD),
+    "disk full", "fsync error", "read error", "clock jump", "reload", "maintenance",
+    *(f"pipeline {change}" for change in CHANGES), *(f"cloud {kind}" for kind in (*CLOUD, *HOSTILE)),
 )  # fmt: skip
 BROKEN = 0.1
 """Amount of a reload whose file is broken."""
@@ -23,7 +27,7 @@ class Fault:
     """Seconds from the start of the run."""
     kind: str
     seconds: float
-    """How long it lasts; 0 for a kill."""
+    """How long it lasts; 0 for a kill and for maintenance."""
     amount: float
     """Share of the requests or calls it strikes, or the seconds the clock jumps."""
 
@@ -43,6 +47,6 @@ def schedule(seed: int, seconds: float, kinds: tuple[str, ...]) -> list[Fault]:
 
 
 def _fault(dice: random.Random, at: float, kind: str) -> Fault:
-    seconds = 0.0 if kind.startswith("kill") else round(dice.uniform(0.3, 6.0), 1)
+    seconds = 0.0 if kind.startswith(("kill", "maintenance")) else round(dice.uniform(0.3, 6.0), 1)
     amount = dice.choice(JUMPS) if kind == "clock jump" else dice.choice((0.1, 0.5, 1.0))
     return Fault(at, kind, seconds, amount)

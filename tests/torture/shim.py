@@ -9,12 +9,12 @@ import subprocess
 from pathlib import Path
 
 _MEMBER = struct.Struct("q")
-JUMP, FSYNC, FAILED, READ = range(4)
+JUMP, FSYNC, FAILED, JUMPED, READ, UNREAD = range(6)
 """Places in the control file; see `struct control` in shim.c."""
 
 
 class Shim:
-    """fsync errors and clock jumps for the processes started with `environment`."""
+    """fsync errors, read errors and clock jumps for the processes started with `environment`."""
 
     def __init__(self, folder: Path) -> None:
         compiler = shutil.which("cc")

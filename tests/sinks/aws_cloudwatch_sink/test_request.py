@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditflow.sinks.aws_cloudwatch_sink.request import body, check, refusals
+from auditflow.sinks.aws_cloudwatch_sink.request import NotUtf8Error, body, check, refusals
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**53), st.text(min_size=1)), max_size=20), st.text(min_size=1))
@@ -31,7 +31,7 @@ def test_text_is_not_inflated_on_the_wire():
 
 
 def test_a_message_that_is_no_utf_8_is_refused():
-    with pytest.raises(UnicodeDecodeError):
+    with pytest.raises(NotUtf8Error):
         body("g", "s", [1, 2], [b"{}", b"\xff"])
 
 

@@ -376,7 +376,7 @@ async def test_what_the_service_has_already_is_delivered(cloud):
     assert verdicts(await deliver(cloud, audit(1))) == [Verdict.DELIVERED]
 
 
-@pytest.mark.parametrize("kind", ["reset", "reset-after", "garbage"])
+@pytest.mark.parametrize("kind", ["reset", "reset-after", "garbage", "cut", "internal"])
 async def test_a_request_without_a_proper_answer_may_have_been_taken(cloud, kind):
     await deliver(cloud, audit(1))
     cloud.fault(kind, operation="PutLogEvents", times=1)
@@ -384,15 +384,41 @@ async def test_a_request_without_a_proper_answer_may_have_been_taken(cloud, kind
     assert (outcome.verdict, outcome.ambiguous) == (Verdict.RETRY, True)
 
 
-@pytest.mark.parametrize(("status", "verdict"), [(502, Verdict.RETRY), (403, Verdict.BLOCKED)])
-async def test_an_error_page_of_a_gateway_is_judged_by_its_status(cloud, status, verdict):
+@pytest.mark.parametrize(
+    ("status", "verdict", "ambiguous"),
+    [
+        (500, Verdict.RETRY, True), (502, Verdict.RETRY, True), (504, Verdict.RETRY, True),
+        (408, Verdict.RETRY, True), (503, Verdict.RETRY, False), (429, Verdict.RETRY, False),
+        (403, Verdict.BLOCKED, False), (404, Verdict.BLOCKED, False), (405, Verdict.BLOCKED, False),
+        (407, Verdict.BLOCKED, False),
+    ],
+)  # fmt: skip
+async def test_an_error_page_of_a_gateway_is_judged_by_its_status(cloud, status, verdict, ambiguous):
     cloud.fault("garbage", status=status)
     (outcome,) = await deliver(cloud, audit(1))
-    assert (outcome.verdict, outcome.code, outcome.ambiguous) == (verdict, str(status), False)
+    assert (outcome.verdict, outcome.code, outcome.ambiguous) == (verdict, str(status), ambiguous)
+
+
+async def test_a_request_that_was_taken_is_delivered_whatever_the_answer_says_of_its_encoding(cloud):
+    cloud.fault("undecodable")
+    assert verdicts(await deliver(cloud, audit(1))) == [Verdict.DELIVERED]
+
+
+async def test_a_redirect_is_not_followed_but_named(cloud):
+    cloud.fault("redirect")
+    (outcome,) = await deliver(cloud, audit(1))
+    assert (outcome.verdict, outcome.code, outcome.ambiguous) == (Verdict.BLOCKED, "307", False)
+    assert "endpoint-url" in outcome.hint
+
+
+async def test_of_a_flood_no_more_is_read_than_an_answer_may_hold(cloud):
+    cloud.fault("flood")
+    (outcome,) = await deliver(cloud, audit(1))
+    assert (outcome.verdict, outcome.code) == (Verdict.RETRY, "503")
 
 
 async def test_a_service_that_hangs_is_given_up_and_may_have_taken_the_request(cloud, monkeypatch):
-    monkeypatch.setattr("auditflow.sinks._aws.session.READ_TIMEOUT", 0.2)
+    monkeypatch.setattr("auditflow.sinks._aws.connection.ANSWER_SECONDS", 0.2)
     cloud.fault("hang", seconds=3)
     (outcome,) = await deliver(cloud, audit(1))
     assert (outcome.verdict, outcome.code, outcome.ambiguous) == (Verdict.RETRY, "ReadTimeoutError", True)

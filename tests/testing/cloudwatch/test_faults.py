@@ -2,6 +2,7 @@ import contextlib
 import threading
 import time
 
+import httpx2
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
@@ -186,3 +187,39 @@ def test_stopping_does_not_wait_for_a_hang(strict, connect, clock):
 def _ignoring(call):
     with contextlib.suppress(ConnectionClosedError):
         call()
+
+
+def raw_put(cloud, stream):
+    """Put an event with a client that follows nothing and mends nothing."""
+    headers = {
+        "X-Amz-Target": "Logs_20140328.PutLogEvents", "X-Amz-Date": "20261118T000000Z",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=AKIATEST/20261118/us-east-1/logs/aws4_request, "
+        "SignedHeaders=host, Signature=" + "0" * 64,
+    }  # fmt: skip
+    event = {"timestamp": int(cloud.clock() * 1000), "message": "m"}
+    return httpx2.post(cloud.url, json=stream | {"logEvents": [event]}, headers=headers, timeout=60)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("redirect", 307), ("flood", 503)])
+def test_what_answers_in_the_services_place_stores_nothing(kind, status, stream, cloud):
+    cloud.fault(kind, times=1)
+    answer = raw_put(cloud, stream)
+    assert answer.status_code == status
+    assert ("location" in answer.headers, len(answer.content) > 2**20) == (
+        kind == "redirect",
+        kind == "flood",
+    )
+    assert cloud.events("/audit") == []
+    assert cloud.requests[-1].outcome == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [("undecodable", httpx2.DecodingError), ("cut", httpx2.RemoteProtocolError)]
+)
+def test_an_answer_that_nobody_can_read_was_given_after_acceptance(kind, error, stream, cloud):
+    cloud.fault(kind, times=1)
+    with pytest.raises(error):
+        raw_put(cloud, stream)
+    assert len(cloud.events("/audit")) == 1
+    raw_put(cloud, stream)
+    assert len(cloud.events("/audit")) == 2

@@ -15,12 +15,12 @@ from weakref import WeakValueDictionary
 from auditflow import __version__
 from auditflow.errors import MissingExtra
 from auditflow.masking import hide
+from auditflow.sinks._aws.connection import ANSWER_SECONDS, bound_answers
 from auditflow.sinks._aws.properties import AwsProperties
 from auditflow.sinks._aws.request_log import log_calls
 
 DEFAULT_REGION: Final = "us-east-1"
 CONNECT_TIMEOUT: Final = 5
-READ_TIMEOUT: Final = 20
 """Seconds."""
 
 
@@ -115,6 +115,7 @@ class AwsSession:
             verify=self._properties.ca_bundle,
             config=self._config(self._properties.endpoint_url, parameter_validation=False),
         )
+        bound_answers(client)
         self._prepare(client)
         return client
 
@@ -142,7 +143,7 @@ class AwsSession:
         return Config(
             retries={"total_max_attempts": 1, "mode": "standard"},  # the pipeline retries, and counts it
             connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
+            read_timeout=ANSWER_SECONDS,
             max_pool_connections=self._connections,
             tcp_keepalive=True,
             user_agent_extra=f"auditflow/{__version__}",
@@ -180,7 +181,8 @@ class AwsSession:
             **({"ExternalId": ours.external_id} if ours.external_id else {}),
         }
         create = partial(
-            source.create_client,
+            _bounded_client,
+            source,
             region_name=self.region,
             endpoint_url=ours.sts_endpoint_url,
             verify=ours.ca_bundle,
@@ -188,6 +190,12 @@ class AwsSession:
         )
         fetcher = AssumeRoleCredentialFetcher(create, own, ours.role_arn, extra_args=asked)
         return DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
+
+
+def _bounded_client(source: Any, *arguments: Any, **settings: Any) -> Any:
+    client = source.create_client(*arguments, **settings)
+    bound_answers(client)
+    return client
 
 
 class _AssumedRole:

@@ -74,9 +74,9 @@ class LogsClient:
                 params["body"] = compress(self._thread.body)
                 params["headers"]["Content-Encoding"] = "gzip"
 
-        def check_answer(http_response: Any, **_: object) -> None:
-            if http_response.status_code < HTTPStatus.MULTIPLE_CHOICES:
-                check(http_response.content)
+        def check_answer(response_dict: dict[str, Any], **_: object) -> None:
+            if response_dict["status_code"] < HTTPStatus.MULTIPLE_CHOICES:
+                check(response_dict["body"])
 
         client.meta.events.register("before-call.cloudwatch-logs.PutLogEvents", replace_body)
-        client.meta.events.register("after-call.cloudwatch-logs.PutLogEvents", check_answer)
+        client.meta.events.register("before-parse.cloudwatch-logs.PutLogEvents", check_answer)

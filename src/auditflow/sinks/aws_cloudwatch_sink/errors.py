@@ -119,6 +119,19 @@ _HOST = Rule(
     Verdict.BLOCKED, "Fix region ({region}) or endpoint-url, or the name server that this machine asks."
 )
 _TLS = Rule(Verdict.BLOCKED, "Name a readable file of trusted authorities in ca-bundle or AWS_CA_BUNDLE.")
+_REDIRECTED = Rule(
+    Verdict.BLOCKED,
+    "Something redirects the requests, and redirects are not followed, since that could send events elsewhere: fix "
+    "endpoint-url or proxy-url.",
+)
+_PROXY = Rule(
+    Verdict.BLOCKED, "The proxy wants credentials: put them into proxy-url, HTTP_PROXY or HTTPS_PROXY."
+)
+_STRANGER = Rule(
+    Verdict.BLOCKED,
+    "That is not how CloudWatch Logs answers: if a proxy or a firewall does, let it pass the requests, or fix endpoint-url or "
+    "proxy-url; if AWS does, allow {action} on {resource}.",
+)
 _SETTINGS = Rule(
     Verdict.BLOCKED,
     "CloudWatch Logs does not create log group {log_group} with these settings: fix kms-key-id, tags, log-group-class or "
@@ -155,9 +168,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "RequestTimeTooSkewed": _CLOCK,
     "RequestInTheFuture": _CLOCK,
     # an HTTP status: what the answer of a proxy or gateway looks like to botocore
-    "401": _DENIED,
-    "403": _DENIED,
+    "407": _PROXY,
     "413": _INVALID,
+    "425": _AGAIN,
+    "429": _AGAIN,
     # botocore's exceptions
     "ReadTimeoutError": _AMBIGUOUS,
     "ConnectionClosedError": _AMBIGUOUS,
@@ -185,7 +199,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "PermissionError": _CONFIGURATION,
     # our own, of an answer and of an event
     "DecodeError": _AMBIGUOUS,
-    "UnicodeDecodeError": _INVALID,
+    "NotUtf8Error": _INVALID,
 }
 """What is not here is retried under its own name."""
 
@@ -258,6 +272,8 @@ class _Fault(NamedTuple):
         )
 
 
+_MAYBE_TAKEN: Final = {408, 500, 502, 504}
+"""Statuses that may follow after a request was carried out: a gateway gave up waiting, a server failed on its way."""
 _NO_BUNDLE: Final = "No such file|Is a directory|Permission denied|no certificate|PEM"
 _OF_THE_GROUP: Final = {"CreateLogGroup", "PutRetentionPolicy"}
 
@@ -270,6 +286,7 @@ def _rule(error: Exception, fault: _Fault) -> Rule:
         return re.search(pattern, fault.message, re.IGNORECASE) is not None
 
     throttled = "throttl" in fault.code.lower()
+    strange = fault.code == str(fault.status)  # not a code of the service's
     cases = (
         (_HOST, unknown_host(error)),
         (_TLS, untrusted(error) or (fault.code == "SSLError" and says(_NO_BUNDLE))),
@@ -281,6 +298,9 @@ def _rule(error: Exception, fault: _Fault) -> Rule:
         (_NO_ROLE, named in (_INVALID, _DENIED) and fault.operation.startswith("AssumeRole")),
         (_THROTTLED, throttled),
         (_FORBIDDEN, named is _DENIED and says("explicit deny")),
+        (_AMBIGUOUS, named is None and fault.status in _MAYBE_TAKEN),
+        (_REDIRECTED, strange and fault.status in range(300, 400)),
+        (_STRANGER, strange and named is None and fault.status in range(400, 500)),
     )
     return next((rule for rule, applies in cases if applies), named or _AGAIN)
 

@@ -25,7 +25,7 @@ TOO_LARGE: Final = Outcome(
     "Set oversize: split, or make it smaller with a transformer, and replay it.",
 )
 NO_TEXT: Final = Outcome(
-    Verdict.REJECTED, "UnicodeDecodeError", "The event is no UTF-8 text, so it cannot be divided into parts."
+    Verdict.REJECTED, "NotUtf8Error", "The event is no UTF-8 text, so it cannot be divided into parts."
 )
 _CLAMP: Final = (
     "Set out-of-window: clamp to file such events under the time of their delivery, and replay it."

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from auditflow.testing.cloudwatch.protocol import ServiceError
+from auditflow.testing.cloudwatch.protocol import Answer, ServiceError
 from auditflow.testing.cloudwatch.traffic import Request
 
 ERRORS: Final[Mapping[str, tuple[str, int, str]]] = {
@@ -53,10 +53,17 @@ ERRORS: Final[Mapping[str, tuple[str, int, str]]] = {
 }
 """Kind → code, status and message of the error it answers."""
 
-OTHERS: Final = {"hang", "drip", "reset", "reset-after", "garbage", "empty-page"}
+HOSTILE: Final[Mapping[str, Answer]] = {
+    "garbage": Answer(200, b"<html><body>It works!</body></html>", "text/html"),
+    "redirect": Answer(307, b"", "text/html", {"Location": "http://[moved/", "Set-Cookie": "moved=1"}),
+    "flood": Answer(503, bytes(2**26), "text/html"),
+}
+"""Kind → what something between answers in the service's place."""
+
+OTHERS: Final = {"hang", "drip", "reset", "reset-after", "undecodable", "cut", "empty-page"}
 """Kinds that are not error answers."""
 
-KINDS: Final = frozenset(ERRORS) | OTHERS
+KINDS: Final = frozenset(ERRORS) | HOSTILE.keys() | OTHERS
 
 _ONLY: Final = {
     "invalid-sequence-token": "PutLogEvents",

@@ -55,6 +55,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     drip: float = 0.0
     """Seconds over which the body is to be sent."""
+    cut: bool = False
+    """Whether the connection closes in the middle of the body."""
 
 
 def invalid(message: str) -> ServiceError:

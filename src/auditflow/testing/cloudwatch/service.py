@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Final, NoReturn
 from urllib.parse import parse_qsl
 
-from auditflow.testing.cloudwatch.faults import ERRORS, Fault, Faults
+from auditflow.testing.cloudwatch.faults import ERRORS, HOSTILE, Fault, Faults
 from auditflow.testing.cloudwatch.logs import search
 from auditflow.testing.cloudwatch.logs import service as logs
 from auditflow.testing.cloudwatch.logs.state import Given, Region
@@ -31,7 +32,6 @@ else:
     _NO_GZIP = (OSError, EOFError, igzip_lib.IsalError)  # type: ignore[assignment] # its stub has an instance here
 
 _TARGET: Final = "Logs_20140328."
-_GARBAGE: Final = b"<html><body>It works!</body></html>"
 
 
 class NoAnswer(Exception):
@@ -102,9 +102,9 @@ class Service:
         error = next((fault for kind, fault in struck.items() if kind in ERRORS), None)
         if error is not None and error.kind != "already-accepted":
             raise self._on_demand(error, given, request)
-        if "garbage" in struck:
-            request.outcome = "garbage"
-            return Answer(struck["garbage"].status or 200, _GARBAGE, "text/html")
+        for kind in HOSTILE.keys() & struck.keys():
+            request.outcome = kind
+            return replace(HOSTILE[kind], status=struck[kind].status or HOSTILE[kind].status)
         with self.changed:
             result = self._perform(caller, body, given, request, empty="empty-page" in struck)
         if error is not None:
@@ -113,6 +113,9 @@ class Service:
             raise NoAnswer
         answer = success(request.service, request.operation, result)
         answer.drip = struck["drip"].seconds if "drip" in struck else 0.0
+        answer.cut = "cut" in struck
+        if "undecodable" in struck:
+            answer.headers["Content-Encoding"] = "gzip"
         return answer
 
     def _read(self, raw: Signed, body: bytes, request: Request) -> Given:

@@ -35,7 +35,7 @@ class Request:
     fault: str = ""
     """Kinds of the faults that struck, joined by commas."""
     outcome: str = ""
-    """`ok`, the code of the error, `garbage`, or `reset` when no answer was given."""
+    """`ok`, the code of the error, `garbage` and its like, or `reset` when no answer was given."""
     status: int = 0
     """HTTP status; 0 when no answer was given."""
 

@@ -111,6 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815 - the names that http.server calls
 
     def _send(self, answer: Answer) -> None:
+        self.close_connection |= answer.cut
         lines = [
             f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}",
             f"Date: {self.date_time_string()}",
@@ -120,7 +121,8 @@ class _Handler(BaseHTTPRequestHandler):
             *(["Connection: close"] if self.close_connection else []),
         ]
         # Head and body in one segment: two would wait for the client's delayed acknowledgement.
-        whole = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + answer.body
+        body = answer.body[: len(answer.body) // 2] if answer.cut else answer.body
+        whole = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
         if not answer.drip:
             self.wfile.write(whole)
             return
