@@ -328,6 +328,14 @@ class TenantDisabled(TenantRefused):
     hint_template = "Set `enabled: true` in the tenant's file."
 
 
+class TenantBacklogFull(TenantRefused):
+    """Tenant {tenant!r} has {size} that wait for delivery, its share of the journal's {limit}: pipeline {pipeline} is behind."""
+
+    code = "TENANT_BACKLOG_FULL"
+    status = 503
+    hint_template = "See why with `auditflow status`, fix its destination, or raise journal.max-size."
+
+
 class TenantRateLimited(TenantRefused):
     """Tenant {tenant!r} is over its quota of {rate:g} events per second: try again in {retry_after} s."""
 

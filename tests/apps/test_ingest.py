@@ -6,8 +6,10 @@ import pytest
 
 from auditflow.apps import ingest
 from auditflow.apps.data_directory import DataDirectory
+from auditflow.apps.upkeep.journal_room import JournalRoom
 from auditflow.config import Config
 from auditflow.errors import JournalDamaged
+from auditflow.ingest.admission import Admission
 from auditflow.journal import AppendBatch
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger import Progress, Update
@@ -21,6 +23,10 @@ PIPELINES = [
 
 def batch(count: int) -> AppendBatch:
     return AppendBatch([b"{}"] * count, [str(uuid.uuid4()) for _ in range(count)], [""] * count)
+
+
+def room(journal: MemoryJournal, ledger: MemoryLedger) -> JournalRoom:
+    return JournalRoom(journal, ledger, 2**30, Admission(None))
 
 
 async def test_the_enabled_pipelines_are_accountable_before_the_first_event_is_accepted(tmp_path: Path):
@@ -44,7 +50,7 @@ async def test_what_every_active_pipeline_has_done_with_is_evicted(tmp_path: Pat
         ledger.commit([Update("a", Progress(6), delivered=5)])
     if "b" in pipelines:
         ledger.commit([Update("b", Progress(4), delivered=3)])
-    evicting = asyncio.create_task(ingest._look_after(DataDirectory(tmp_path), journal, ledger))
+    evicting = asyncio.create_task(ingest._look_after(DataDirectory(tmp_path), room(journal, ledger)))
     await asyncio.sleep(0)
     evicting.cancel()
     assert journal.head() - journal.oldest() == left
@@ -55,4 +61,4 @@ async def test_damage_that_a_reader_has_met_ends_the_role_so_that_it_is_fixed(tm
     directory = DataDirectory(tmp_path)
     recovery.note_damage(getattr(directory, name), "the image is malformed")
     with pytest.raises(JournalDamaged, match="the image is malformed"):
-        await ingest._look_after(directory, MemoryJournal(), MemoryLedger())
+        await ingest._look_after(directory, room(MemoryJournal(), MemoryLedger()))

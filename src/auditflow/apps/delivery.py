@@ -14,13 +14,13 @@ from auditflow.apps.configuration.secrets import secret_source
 from auditflow.apps.configuration.tenants import tenant_folder, terms, watch
 from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.destinations import Destinations
-from auditflow.apps.housekeeping import Housekeeping
 from auditflow.apps.http.server import Server
 from auditflow.apps.lifecycle import pass_over_what_lasts, reload_requested, stop_requested
 from auditflow.apps.operator import Operator
 from auditflow.apps.operator_audit import AuditedCommands, authenticating, operator_audit_of
 from auditflow.apps.pipeline_runtime import CHANGE_SECONDS, PipelineRuntime, Stores, ended, runtime_of
 from auditflow.apps.sink_service import sink_service
+from auditflow.apps.upkeep.housekeeping import Housekeeping
 from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
 from auditflow.ingest.operator_audit import ITSELF
 from auditflow.journal import Journal

@@ -18,6 +18,7 @@ from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.http.server import Server
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator_audit import authenticating, keep, places
+from auditflow.apps.upkeep.journal_room import JournalRoom
 from auditflow.config import Config, Running, Tenants, running
 from auditflow.ingest.admission import Admission
 from auditflow.ingest.auth.web_pages import web_pages_of
@@ -25,7 +26,6 @@ from auditflow.ingest.front.front import Front
 from auditflow.ingest.limits import Limits
 from auditflow.ingest.publish import Publish
 from auditflow.ingest.redaction.by_tenant import Redactions
-from auditflow.journal import Journal
 from auditflow.journal.sqlite.writer import SqliteJournal
 from auditflow.ledger import Ledger
 from auditflow.ledger.commands import Commands
@@ -34,7 +34,6 @@ from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.plugins import discover
 from auditflow.storage import recovery
 
-EVICT_SECONDS: Final = 2.0
 FOLLOW_SECONDS: Final = 1.0
 
 _log = logging.getLogger(__name__)
@@ -72,7 +71,7 @@ async def run(config: Config, directory: DataDirectory, listener: socket.socket,
         async with asyncio.TaskGroup() as tasks:
             serving = tasks.create_task(server.run_on(listener))
             aside = [
-                tasks.create_task(_look_after(directory, journal, ledger)),
+                tasks.create_task(_look_after(directory, _room(config, publish, ledger))),
                 tasks.create_task(_follow(following, publish.redactions)),
                 tasks.create_task(keep(places(config, directory), publish)),
             ]
@@ -108,6 +107,13 @@ def _open(
     return journal, ledger
 
 
+def _room(config: Config, publish: Publish, ledger: Ledger) -> JournalRoom:
+    """Let publishing ask for room in the journal, and be told whose events there is none for."""
+    room = JournalRoom(publish.journal, ledger, config.journal.max_size, publish.admission)
+    publish.make_room = room.make
+    return room
+
+
 def _limits(config: Config) -> Limits:
     return Limits(
         request_bytes=config.server.max_request_bytes,
@@ -123,14 +129,13 @@ async def _follow(following: Following, redactions: Redactions) -> None:
         redactions.change((await asyncio.to_thread(following.config)).redaction)
 
 
-async def _look_after(directory: DataDirectory, journal: Journal, ledger: Ledger) -> None:
-    """Evict, now and again, what every pipeline has done with and retention no longer keeps.
+async def _look_after(directory: DataDirectory, room: JournalRoom) -> None:
+    """Make room in the journal, now and again.
 
     Raises JournalDamaged also for what a reader has met: a writer that sits on its cache may never see it.
     """
     while True:
         recovery.raise_noted(directory.journal)
         recovery.raise_noted(directory.ledger)
-        finished = ledger.finished()
-        journal.evict(journal.head() if finished is None else finished, int(time.time() * 1000))
-        await asyncio.sleep(EVICT_SECONDS)
+        await room.look_after()
+        await asyncio.sleep(room.pause)

@@ -162,7 +162,7 @@ class JournalConfig(Settings):
     path: LocatedPath | None = None
     """The journal's folder; without it, in the data directory."""
     max_size: Annotated[ByteSize, Positive] = 10 * 2**30
-    """Size at which publishing is refused until pipelines catch up."""
+    """Size at which publishing is refused until pipelines catch up. One tenant's backlog may take half of it."""
     retention: Duration = 86400.0
     """How long delivered events stay for look-up and replay."""
     dedup_window: Duration = 86400.0

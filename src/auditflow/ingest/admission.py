@@ -57,6 +57,8 @@ class Admission:
         self._clock = clock
         self._tenants: Mapping[str, Provisioned] | None = None
         self._buckets: dict[str, _Bucket] = {}
+        self.over: Mapping[str, TenantRefused] = {}
+        """Tenants that are over their share of the journal, and what they are told."""
         self.provision(tenants)
 
     def provision(self, tenants: Mapping[str, Provisioned] | None) -> None:
@@ -98,7 +100,9 @@ class Admission:
         now = self._clock()
         refused: dict[str, TenantRefused] = {}
         for name, events in Counter(tenants).items():
-            if bucket := self._buckets.get(name):
+            if over := self.over.get(name):
+                refused[name] = over
+            elif bucket := self._buckets.get(name):
                 if wait := bucket.take(events, now):
                     rate = bucket.quota.rate_limit_per_sec
                     refused[name] = TenantRateLimited(tenant=name, rate=rate, retry_after=ceil(wait))

@@ -15,6 +15,7 @@ from auditflow.errors import (
     JournalDamaged,
     JournalFull,
     JournalUnavailable,
+    TenantBacklogFull,
     TenantRateLimited,
     TenantRefused,
     TooMuchArriving,
@@ -154,7 +155,9 @@ def count_events(decoded: Decoded, appended: Appended) -> None:
 
 
 def _comes_back(refusal: TenantRefused) -> int:
-    """Give the seconds after which the quota allows it; 0 where waiting does not help."""
+    """Give the seconds after which it may be tried again; 0 where waiting does not help."""
+    if isinstance(refusal, TenantBacklogFull):
+        return RETRY_AFTER_SECONDS
     return refusal.retry_after if isinstance(refusal, TenantRateLimited) else 0
 
 

@@ -15,6 +15,7 @@ import uuid_utils
 from auditflow.errors import (
     AuditFlowError,
     InvalidRequest,
+    JournalFull,
     TenantRefused,
 )
 from auditflow.ingest.admission import Admission, Provisioned
@@ -60,6 +61,8 @@ class Publish:
         self.admission = admission or Admission(None)
         self.redactions = redactions or Redactions(RedactionConfig())
         self._arriving = Arriving(limits.arriving_bytes)
+        self.make_room: Callable[[], Awaitable[None]] | None = None
+        """What may help when the journal is full."""
         self._refused = ""
         self._refused_at = 0.0
         self._told, self._told_at = "", 0.0
@@ -142,12 +145,21 @@ class Publish:
     async def append(self, batch: AppendBatch) -> Appended:
         """Store the batch; return when it is durable. Raises JournalFull, JournalUnavailable."""
         try:
-            appended = await self.journal.append(batch)
+            appended = await self._append(batch)
         except AuditFlowError as error:
             self._refused, self._refused_at = str(error), time.monotonic()
             raise
         self._refused = ""
         return appended
+
+    async def _append(self, batch: AppendBatch) -> Appended:
+        try:
+            return await self.journal.append(batch)
+        except JournalFull:
+            if self.make_room is None:
+                raise
+            await self.make_room()
+            return await self.journal.append(batch)
 
 
 def _tenant_of(scope: MutableMapping[str, Any]) -> str | None:

@@ -11,7 +11,8 @@ J4  A pipeline's progress, its counters and its dead letters change in one trans
 J5  Opening succeeds after any crash or damage: a torn tail is recovered, what cannot be read is set aside,
     reported and counted, and sequence numbers are never used twice.
 J6  At `max-size` append raises JournalFull. What an active pipeline has not finished is never evicted;
-    what all have finished stays for `retention`, or until its room is needed.
+    what all have finished stays for `retention`, or until its room is needed. Then a block that only some
+    tenants still await is written anew with theirs alone: their backlog holds nobody else's events.
 J7  Blocks are read whole and carry tenants and count, so that a reader can skip them without decoding. An event
     that nobody can tell the tenant of any more, because it is lost, is accounted for by every pipeline.
 J8  Every implementation passes the contract suites `auditflow.testing.contracts.journal`; ledgers, `….ledger`.
@@ -27,7 +28,8 @@ layout: a later one is refused by name and left as it is.
 
 ``journal.sqlite``       `block`: one row per block, at most 10,000 events or 4 MiB; payload = the events' times,
                          their tenants when there are several, and the events joined by newlines, deflated; crc32
-                         over header, tenants and payload. A row without payload stands for lost events. `ids`:
+                         over header, tenants and payload. A row without payload stands for lost events; a tenant
+                         whose name begins with a slash, for events that made room. `ids`:
                          16 bytes per event, joined into large rows; they outlive their block.
 ``journal.sqlite-mark``  The next sequence number and the first not evicted, unflushed: what was lost when the
                          file is.
@@ -47,6 +49,6 @@ events; `auditflow.storage` is what both share of SQLite.
 
 from __future__ import annotations
 
-from auditflow.journal.contract import AppendBatch, Appended, Block, Journal
+from auditflow.journal.contract import GONE, AppendBatch, Appended, Block, Journal
 
-__all__ = ["AppendBatch", "Appended", "Block", "Journal"]
+__all__ = ["GONE", "AppendBatch", "Appended", "Block", "Journal"]

@@ -17,7 +17,7 @@ from zlib import crc32
 import msgspec
 from isal import isal_zlib
 
-from auditflow.journal import Block
+from auditflow.journal import GONE, Block
 
 MAX_EVENTS: Final = 10_000
 MAX_BYTES: Final = 4 * 2**20
@@ -87,6 +87,37 @@ def encode(
     columns = _deflated(columns)  # apart from the text, to which numbers are noise
     payload = _BORDER.pack(len(columns)) + columns + _deflated(raw)
     return _row(first, len(events), appended_at, len(raw) - len(events) + 1, counts, payload)
+
+
+def awaited(tenants: Mapping[str, int], end: int, finished: Mapping[str, int]) -> dict[str, int]:
+    """Give those of a block's tenants, with their counts, whose pipelines are not finished at the block's end."""
+    everybody = finished.get("", end)
+    return {
+        tenant: count
+        for tenant, count in tenants.items()
+        if not tenant.startswith(GONE) and min(everybody, finished.get(tenant, end)) < end
+    }
+
+
+def thinned(row: Row, finished: Mapping[str, int]) -> Row | None:
+    """Give a sound row without the events of tenants who are done with it; None where that changes nothing."""
+    if not row.sound() or not row.payload:
+        return None
+    block = _decode_sound(row)
+    kept = awaited(block.tenants, block.end, finished)
+    names = list(block.tenants)
+    there = [name in kept for name in names]
+    if all(stays or name.startswith(GONE) for stays, name in zip(there, names, strict=True)):
+        return None
+    owners = block.owners or [0] * block.count
+    events = [event if there[owner] else b"" for event, owner in zip(block.events, owners, strict=True)]
+    tenants = {
+        name if stays or name.startswith(GONE) else GONE + name: count
+        for stays, (name, count) in zip(there, block.tenants.items(), strict=True)
+    }
+    (border,) = _BORDER.unpack_from(row.payload)
+    payload = row.payload[: _BORDER.size + border] + _deflated(b"\n".join(events))
+    return _row(row.first, row.length, row.appended_at, sum(map(len, events)), tenants, payload)
 
 
 def gap(first: int, end: int, at: int) -> Row:

@@ -6,6 +6,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+GONE: Final = "/"
+"""No tenant's name has it."""
 
 
 @dataclass(slots=True)
@@ -42,7 +46,8 @@ class Block:
     appended_at: int
     """Unix time, milliseconds."""
     tenants: Mapping[str, int]
-    """How many of the events belong to each tenant; empty where nobody knows any more."""
+    """How many of the events belong to each tenant; empty where nobody knows any more. A name that begins with
+    `GONE` stands for a tenant whose events are no longer there, but empty."""
     events: Sequence[bytes]
     damage: str = ""
     """Why the events cannot be read; empty for a sound block, and then `events` has `count` items."""
@@ -118,6 +123,22 @@ class Journal(ABC):
         """Drop blocks below sequence number `finished` that are older than `retention`; give how many.
 
         `now` is Unix time in milliseconds. Remembers `finished`, so that append may make room in need.
+        """
+
+    @abstractmethod
+    def thin(self, finished: Mapping[str, int]) -> bool:
+        """Drop, out of some blocks that must stay, the events of tenants who are done with them; tell whether there were any.
+
+        `finished` says for each tenant, and with "" for all, below which sequence number its pipelines are finished;
+        who is not in it awaits nothing. For when room is needed: retention is not looked at. Ends soon; call it
+        again while it gives True.
+        """
+
+    @abstractmethod
+    def held(self, finished: Mapping[str, int]) -> dict[str, int]:
+        """Give about how many bytes of the journal each tenant's events take that its pipelines still await.
+
+        `finished` is as for `thin`. Reads the header of every block: call it off the event loop.
         """
 
     @abstractmethod

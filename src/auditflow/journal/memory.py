@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from auditflow.errors import JournalFull, JournalUnavailable
 from auditflow.event.content import same_content
-from auditflow.journal import AppendBatch, Appended, Block, Journal
-from auditflow.journal.block_format import cut, pack_ids, split_ids
+from auditflow.journal import GONE, AppendBatch, Appended, Block, Journal
+from auditflow.journal.block_format import awaited, cut, pack_ids, split_ids
 from auditflow.journal.group_commit import CONFLICT, GroupCommit, Suspect
 from auditflow.units import readable_size
 
@@ -99,6 +99,30 @@ class MemoryJournal(Journal):
             del self._blocks[0]
             count += 1
         return count
+
+    def thin(self, finished: Mapping[str, int]) -> bool:
+        """Drop, out of blocks that must stay, the events of tenants who are done with them; tell whether there were any."""
+        changed = False
+        for block in self._blocks:
+            kept = awaited(block.tenants, block.end, finished)
+            gone = [name for name in block.tenants if name not in kept and not name.startswith(GONE)]
+            if gone:
+                names = list(block.tenants)
+                owners = block.owners or [0] * block.count
+                pairs = zip(block.events, owners, strict=True)
+                block.events = [b"" if names[owner] in gone else event for event, owner in pairs]
+                block.tenants = {GONE + n if n in gone else n: count for n, count in block.tenants.items()}
+                changed = True
+        return changed
+
+    def held(self, finished: Mapping[str, int]) -> dict[str, int]:
+        """Give how many bytes each tenant's events take that its pipelines still await."""
+        held: Counter[str] = Counter()
+        for block in self._blocks:
+            kept = awaited(block.tenants, block.end, finished)
+            for name, count in kept.items():
+                held[name] += _size(block) * count // sum(kept.values())
+        return dict(held)
 
     def size(self) -> int:
         """Give the bytes of the events held."""

@@ -247,11 +247,15 @@ class Ledger(ABC):
         """Give the damage met and fixed so far, a sentence each, for status."""
 
     @abstractmethod
-    def finished(self) -> int | None:
-        """Give the sequence number below which every pipeline is finished that is active or has events to deliver.
+    def finished_by_tenant(self) -> dict[str, int]:
+        """Give for each tenant the number below which its pipelines are finished: those active or with events to deliver.
 
-        None if there is none.
+        Tenants without such pipelines are left out; "" stands for pipelines that get everybody's events.
         """
+
+    def finished(self) -> int | None:
+        """Give the sequence number below which all these pipelines are finished; None if there is none."""
+        return min(self.finished_by_tenant().values(), default=None)
 
     @abstractmethod
     def close(self) -> None:

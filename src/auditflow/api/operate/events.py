@@ -84,7 +84,7 @@ class Where:
             if block is None or block.damage or not block.first <= sequence < block.end:
                 return None
             self._blocks.append(block)
-        return block.events[sequence - block.first]
+        return block.events[sequence - block.first] or None  # empty where it is gone
 
     def _state(self, account: Account, sequence: int, event: bytes | None) -> State:
         if any(replay_range.open(sequence) for replay_range in account.replay_ranges):

@@ -13,7 +13,7 @@ import msgspec
 
 from auditflow.event.content import same_content
 from auditflow.event.model import PLATFORM_TENANT
-from auditflow.journal import Block
+from auditflow.journal import GONE, Block
 from auditflow.journal.block_format import Ids, Row, decode
 from auditflow.journal.group_commit import CONFLICT, Suspect
 from auditflow.journal.sqlite.dedup_window import Window
@@ -114,7 +114,11 @@ class Lookup:
         block = self._read(sequence)
         if block is None:
             return sequence
-        event = block.events[sequence - block.first]
+        place = sequence - block.first
+        event = block.events[place]
+        if not event:  # what is gone has an owner all the same
+            owner = list(block.tenants)[block.owners[place] if block.owners else 0].removeprefix(GONE)
+            return sequence if owner == suspect.tenant else None
         owner = (
             next(iter(block.tenants))
             if len(block.tenants) == 1

@@ -130,6 +130,16 @@ WHERE appended_at >= ? AND appended_at < ? AND octet_length(payload) > 0
 -- The oldest blocks, to be judged one by one.
 SELECT first + count, appended_at, octet_length(payload) FROM block ORDER BY first LIMIT ?
 
+-- name: thinnable
+-- From the block that holds the number, or the next one, to be judged by their tenants.
+SELECT first, count, size, tenants, octet_length(payload) FROM block
+WHERE first >= coalesce((SELECT max(first) FROM block WHERE first <= ?1), ?1) ORDER BY first LIMIT ?2
+
+-- name: rewrite
+-- A block of which less is kept, unless it is gone or was changed meanwhile.
+UPDATE block SET size = :size, crc = :crc, tenants = :tenants, payload = :payload
+WHERE first = :first AND crc = :before
+
 -- name: evict
 DELETE FROM block WHERE first < ?
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -15,7 +16,7 @@ import apsw
 from auditflow.errors import JournalUnavailable
 from auditflow.journal import AppendBatch, Appended, Block, Journal
 from auditflow.journal.block_format import Row, decode, header
-from auditflow.journal.sqlite import eviction
+from auditflow.journal.sqlite import eviction, thinning
 from auditflow.journal.sqlite.opening import SQL
 from auditflow.storage.incidents import told
 from auditflow.storage.reading import Reading
@@ -88,6 +89,29 @@ class SqliteReader(Journal):
     def find(self, event_id: str) -> Iterator[int]:
         """Refuse: the writer alone knows where to look."""
         self._refuse(event_id)
+
+    def thin(self, finished: Mapping[str, int]) -> bool:
+        """Refuse: only the ingest process rewrites."""
+        self._refuse(finished)
+
+    def held(self, finished: Mapping[str, int]) -> dict[str, int]:
+        """Give about how many bytes of the journal each tenant's events take that its pipelines still await."""
+        held: Counter[str] = Counter()
+        start = min(finished.values(), default=self.head())
+        while found := self._headers(start):
+            held += thinning.held(found, finished)
+            start = found[-1].end
+        return dict(held)
+
+    def _headers(self, start: int) -> list[thinning.Header]:
+        with self._reading as connection:
+            return thinning.headers(connection, start) if connection else []
+
+    def _row(self, first: int) -> Row | None:
+        """Read the block that begins at a sequence number."""
+        with self._reading as connection:
+            rows = run(connection, SQL.holding, first) if connection else []
+        return next((row for row in (Row(*values) for values in rows) if row.first == first), None)
 
     def size(self) -> int:
         """Give the bytes the journal takes now, free room inside its file excluded."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,9 @@ import apsw
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
 from auditflow.journal import AppendBatch, Appended
-from auditflow.journal.block_format import Ids, Row, cut, encode, encode_ids, pack_ids, split_ids
+from auditflow.journal.block_format import Ids, Row, cut, encode, encode_ids, pack_ids, split_ids, thinned
 from auditflow.journal.group_commit import GroupCommit
-from auditflow.journal.sqlite import eviction
+from auditflow.journal.sqlite import eviction, thinning
 from auditflow.journal.sqlite.dedup_window import Window
 from auditflow.journal.sqlite.id_lookup import Lookup
 from auditflow.journal.sqlite.mark import Mark
@@ -65,6 +65,8 @@ class SqliteJournal(SqliteReader):
         self._small: list[Ids] = []
         self._finished = 1
         self._room = 0
+        self._thinned_to = 0
+        """The blocks that begin before this one have been thinned, as far as the others were finished then."""
         self._closed = False
         self._lock = Lock()  # evict may be called from a thread
         self._mark = Mark(self._path)
@@ -119,6 +121,27 @@ class SqliteJournal(SqliteReader):
             eviction.forget_ids(connection, now - self._window.milliseconds)
         self._room = 0  # measured again when it is needed
         return count
+
+    def thin(self, finished: Mapping[str, int]) -> bool:
+        """Drop, out of some blocks that must stay, the events of tenants who are done with them; tell whether there were any.
+
+        Reads, decodes and encodes beside appends; only the writing keeps them waiting.
+        """
+        rows: list[tuple[int, Row]] = []
+        self._thinned_to = max(self._thinned_to, min(finished.values(), default=self._head))
+        while not rows:
+            found = self._headers(self._thinned_to)
+            if not found:
+                self._thinned_to = 0  # from the beginning again, next time
+                return False
+            chosen = thinning.chosen(found, finished)
+            self._thinned_to = (chosen or found)[-1].end
+            before = [row for each in chosen if (row := self._row(each.first))]
+            rows = [(row.crc, smaller) for row in before if (smaller := thinned(row, finished))]
+        with self._writing() as connection, transaction(connection):
+            connection.executemany(SQL.rewrite, [row._asdict() | {"before": crc} for crc, row in rows])
+        self._room = 0
+        return True
 
     def close(self) -> None:
         """Release the file. Appends that still wait are refused."""

@@ -134,11 +134,11 @@ class LedgerReader(Ledger):
         with self._read() as connection:
             return [Receipt(*row) for row in run(connection, SQL.owed, pipeline, limit)] if connection else []
 
-    def finished(self) -> int | None:
-        """Give the sequence number below which every active pipeline is finished; None if none is active."""
+    def finished_by_tenant(self) -> dict[str, int]:
+        """Give for each tenant the number below which its pipelines are finished: those active or with events to deliver."""
         with self._read() as connection:
             rows = run(connection, SQL.finished) if connection else []
-        return next((low for (low,) in rows if isinstance(low, int)), None)
+        return {tenant: low for tenant, low in rows if isinstance(low, int)}
 
     def incidents(self) -> list[str]:
         """Give the damage met and fixed so far, oldest first."""

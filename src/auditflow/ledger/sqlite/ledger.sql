@@ -283,11 +283,12 @@ DELETE FROM letter WHERE {chosen} AND target = ''
 
 -- name: finished
 -- What is delivered again or owed to a first destination is not finished either, nor what an inactive one keeps.
-SELECT min(low) FROM (
-  SELECT low FROM pipeline WHERE active OR low < json_extract(condition, '$.owedUntil')
-  UNION ALL SELECT lane.low FROM lane JOIN pipeline ON name = lane.pipeline WHERE active
-  UNION ALL SELECT receipt.first FROM receipt JOIN pipeline ON name = receipt.pipeline WHERE owed > 0 AND active
-)
+SELECT tenant, min(low) FROM (
+  SELECT tenant, low FROM pipeline WHERE active OR low < json_extract(condition, '$.owedUntil')
+  UNION ALL SELECT tenant, lane.low FROM lane JOIN pipeline ON name = lane.pipeline WHERE active
+  UNION ALL SELECT pipeline.tenant, receipt.first FROM receipt JOIN pipeline ON name = receipt.pipeline
+    WHERE owed > 0 AND active
+) GROUP BY tenant
 
 -- name: incidents
 SELECT at, what FROM incident ORDER BY id

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from auditflow.journal import Block
+from auditflow.journal import GONE, Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,8 @@ def slice_block(block: Block, places: Sequence[int] | None = None) -> BlockSlice
 
 def tenant_slice(block: Block, tenant: str) -> BlockSlice:
     """Give what of a block is a tenant's; with no tenant, all of it."""
+    if not tenant and any(name.startswith(GONE) for name in block.tenants):
+        return slice_block(block, [place for place, event in enumerate(block.events) if event])
     if not tenant or not block.tenants or block.tenants.keys() == {tenant}:
         return slice_block(block)
     if tenant not in block.tenants:

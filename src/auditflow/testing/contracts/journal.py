@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from auditflow.errors import JournalFull, JournalUnavailable
 from auditflow.event.model import PLATFORM_TENANT
-from auditflow.journal import AppendBatch, Appended, Journal
+from auditflow.journal import GONE, AppendBatch, Appended, Journal
 
 DAY: Final = 86_400.0
 PLENTY: Final = 2**30
@@ -363,6 +363,48 @@ class JournalContract:
         assert [dict(block.tenants) for block in found] == [{"a": 2}, {"b": 2, "a": 1}, {"a": 1}, {"b": 1}]
         journal.close()
 
+    async def test_what_nobody_awaits_leaves_blocks_that_somebody_else_awaits(self) -> None:
+        """J6: one tenant's backlog does not hold the events of the others."""
+        journal = self.make()
+        bulk = [_bulk(tenant) for tenant in ("a", "b", "a")]
+        for one, two in ((bulk[0], bulk[1]), (bulk[2], batch(()))):
+            await journal.append(
+                AppendBatch(one.events + two.events, one.ids + two.ids, one.tenants + two.tenants)
+            )
+        finished = {"a": 1, "b": 41}
+        held = journal.held(finished)
+        assert held.keys() == {"a"}
+        assert journal.held({"b": 1}).keys() == {"b"}
+        assert journal.thin({"a": 1, "b": 40}) is False, "b is not finished at the end of the block"
+        assert journal.thin({"": 1, "b": 41}) is False, "somebody gets everybody's events"
+        while journal.thin(finished):
+            pass
+        first, second = journal.read(1, PLENTY)
+        assert (first.first, first.end, second.end) == (1, 41, 61)
+        assert list(first.events) == bulk[0].events + [b""] * 20
+        assert dict(first.tenants) == {"a": 20, GONE + "b": 20}
+        assert list(second.events) == bulk[2].events
+        assert [len(block.events) for block in journal.read(1, PLENTY, "b")] == [0, 0]
+        assert journal.held(finished).keys() == {"a"}
+        assert journal.thin(finished) is False
+        journal.close()
+
+    async def test_what_has_left_a_block_is_still_known(self) -> None:
+        """J3: its id and its tenant stay."""
+        journal = self.make()
+        ids = new_ids(2)
+        both = AppendBatch(
+            [event(ids[0], "a"), event(ids[1], "b")], ids, ["a", "b"], supplied=[0, 1], times=[7, 8]
+        )
+        await journal.append(both)
+        assert journal.thin({"a": 1}) is True
+        (block,) = journal.read(1, PLENTY)
+        assert list(block.times) == [7, 8]
+        assert await journal.append(both) == Appended(duplicates={0: 1, 1: 2})
+        others = AppendBatch([event(ids[1], "a")], [ids[1]], ["a"], supplied=[0])
+        assert await journal.append(others) == Appended()
+        journal.close()
+
     async def test_headers_say_whose_events_are_where(self) -> None:
         """J7: without the events themselves."""
         journal = self.make()
@@ -392,11 +434,11 @@ class JournalContract:
                 return head, offered
 
 
-def _bulk() -> AppendBatch:
+def _bulk(tenant: str = PLATFORM_TENANT) -> AppendBatch:
     """Make 20 KiB of events that do not compress."""
     ids = new_ids(20)
-    events = [event(one, text="".join(new_ids(24))) for one in ids]
-    return AppendBatch(events, ids, [PLATFORM_TENANT] * 20, list(range(20)))
+    events = [event(one, tenant, text="".join(new_ids(24))) for one in ids]
+    return AppendBatch(events, ids, [tenant] * 20, list(range(20)))
 
 
 async def _failure(journal: Journal, offered: AppendBatch) -> Exception | None:

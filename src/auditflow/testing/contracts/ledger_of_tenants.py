@@ -33,6 +33,21 @@ class LedgerOfTenants:
         assert (theirs.accepted(21, others=6), theirs.pending(21, others=6)) == (7, 6)
         ledger.close()
 
+    def test_each_tenant_is_finished_as_far_as_its_slowest_pipeline(self) -> None:
+        """What is to be delivered again counts, too."""
+        ledger = self.make()
+        ledger.register(
+            ["all", "a/p", "a/q", "b/p"], head=11, oldest=1, owners={"a/p": "a", "a/q": "a", "b/p": "b"}
+        )
+        for name, end in (("a/p", 11), ("a/q", 5), ("b/p", 11)):
+            progress = TenantProgress(1)
+            progress.come_by(end, [], [])
+            ledger.commit([Update(name, progress)])
+        assert ledger.finished_by_tenant() == {"": 1, "a": 5, "b": 11}
+        ledger.deliver_again("b/p", 3, 9, "x", others=0)
+        assert ledger.finished_by_tenant() == {"": 1, "a": 5, "b": 3}
+        ledger.close()
+
     def test_a_pipeline_may_get_everybodys_events_after_it_got_one_tenants(self) -> None:
         """What it has come by stays as it was."""
         ledger = self.make()

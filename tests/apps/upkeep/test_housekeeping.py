@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from auditflow.apps import housekeeping as module
-from auditflow.apps.housekeeping import DEAD_LETTERS_FULL, Housekeeping
+from auditflow.apps.upkeep import housekeeping as module
+from auditflow.apps.upkeep.housekeeping import DEAD_LETTERS_FULL, Housekeeping
 from auditflow.config import Config
 from auditflow.errors import JournalUnavailable
 from auditflow.ledger import DeadLetter, Progress, Update
