@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from auditflow.config import Config, Problem, advise
+from auditflow.config import Config, Problem, advise, load
 
 Advised = Callable[..., list[Problem]]
 
@@ -94,3 +94,19 @@ def test_paths_that_no_event_has_are_warned_of_where_they_stand(advised: Advised
     assert (first.line, second.line) == (3, 7)
     assert "the field is called extra" in first.message
     assert "eventType is a text" in second.message
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("pipelines:\n", True),
+        ("{}\n", True),
+        ("pipelines: []\n", False),
+        ("tenants: {directory: .}\n", False),
+    ],
+)
+def test_a_file_that_delivers_nothing_is_warned_of_unless_it_says_so(tmp_path, text, warned):
+    file = tmp_path / "auditflow.yaml"
+    file.write_text(text)
+    found = advise(load(file, {}), file, {})
+    assert [each.message for each in found] == ["there are no pipelines, so nothing is delivered"] * warned

@@ -142,3 +142,18 @@ def test_an_unset_variable_is_a_problem_at_its_value(reads: Reads) -> None:
     [problem] = document.problems
     assert (problem.line, problem.column, problem.path) == (3, 8, "a[0].c")
     assert document.unfilled == {("a", 0, "c")}
+
+
+def test_what_merge_keys_bring_in_is_bounded():
+    keys = "".join(f"  k{number}: 1\n" for number in range(4000))
+    text = f"base: &base\n{keys}all:\n  <<: [{', '.join(['*base'] * 4000)}]\n"
+    (problem,) = read(Path("x.yaml"), {}, text.encode()).problems
+    assert "repeat more than" in problem.message
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path):
+    file = tmp_path / "x.yaml"
+    with file.open("wb") as out:
+        out.truncate(2**34)
+    (problem,) = read(file, {}).problems
+    assert problem.message == "the file is larger than 16MiB"

@@ -24,8 +24,17 @@ def advise(config: Config, file: Path, environ: Mapping[str, str]) -> list[Probl
         for where, use in uses.items()
         if use.pipeline == advice.pipeline
     ]
-    given += _unreachable(config, document)
+    given += [*_unreachable(config, document), *_no_pipelines(config, document)]
     return sorted(given, key=lambda warning: (warning.line, warning.column))
+
+
+def _no_pipelines(config: Config, document: Document) -> Iterator[Problem]:
+    """Warn of a file that delivers nothing, unless it says so or leaves that to the tenants' files."""
+    data = document.data if isinstance(document.data, dict) else {}
+    if not config.pipelines and config.tenants is None and data.get("pipelines") != []:
+        message = "there are no pipelines, so nothing is delivered"
+        hint = "write the pipelines, or `pipelines: []` if that is meant"
+        yield document.problem(("pipelines",), message, hint, at_key=True)
 
 
 def _unreachable(config: Config, document: Document) -> Iterator[Problem]:

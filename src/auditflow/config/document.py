@@ -19,10 +19,13 @@ import yaml
 from auditflow.config.interpolation import expand
 from auditflow.errors import Problem
 from auditflow.secrets.references import SecretText
+from auditflow.units import readable_size
 
 Where = tuple[int | str, ...]
 """Keys and indexes from the root of a document to a value."""
 
+MAX_BYTES: Final = 16 * 2**20
+"""Of one file: thousands of pipelines."""
 _MAX_DEPTH: Final = 50
 _MAX_REPEATS: Final = 100_000
 """Values that aliases and merge keys may bring in again: far above need, far below what exhausts memory."""
@@ -95,9 +98,18 @@ def read(file: Path, environ: Mapping[str, str], content: bytes | None = None) -
     return document
 
 
+def content_of(file: Path) -> bytes:
+    """Read a file that a person wrote: no more of it than shows that it is too large. Raises OSError."""
+    with file.open("rb") as source:
+        return source.read(MAX_BYTES + 1)
+
+
 def _compose(document: Document, content: bytes | None) -> yaml.Node | None:
     try:
-        text = (document.file.read_bytes() if content is None else content).decode()
+        if content is None:
+            content = content_of(document.file)
+        _refuse_size(content)
+        text = content.decode()
         _refuse_depth(text)
         root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except OSError as error:
@@ -122,6 +134,11 @@ def _compose(document: Document, content: bytes | None) -> yaml.Node | None:
             document.problems.append(document.problem((), "the file is empty", hint))
         return root
     return None
+
+
+def _refuse_size(content: bytes) -> None:
+    if len(content) > MAX_BYTES:
+        raise _GiveUp(f"the file is larger than {readable_size(MAX_BYTES)}")
 
 
 def _refuse_depth(text: str) -> None:
@@ -198,7 +215,9 @@ class _Reader:
             name = str(key.value)
             if key.tag == f"{_STANDARD}merge":
                 for pairs in self._merged(value, where):
-                    merged = pairs | merged
+                    self._repeat(len(pairs))
+                    for each, pair in pairs.items():
+                        merged.setdefault(each, pair)
             elif not isinstance(key, yaml.ScalarNode):
                 self._report(key, where, "a key must be text")
             elif name in own:
@@ -260,11 +279,15 @@ class _Reader:
         self._open.remove(id(node))
 
     def _count(self, node: yaml.Node) -> None:
-        self._repeats += id(node) in self._seen
+        self._repeat(id(node) in self._seen)
         self._seen.add(id(node))
+
+    def _repeat(self, count: int) -> None:
+        """Count values that stand in the file once and in the data again."""
+        self._repeats += count
         if self._repeats > _MAX_REPEATS:
             raise _GiveUp(
-                f"its aliases repeat more than {_MAX_REPEATS} values", "use fewer aliases of aliases"
+                f"its aliases and merge keys repeat more than {_MAX_REPEATS} values", "use fewer of them"
             )
 
     def _refuse_tag(self, node: yaml.Node, where: Where) -> None:

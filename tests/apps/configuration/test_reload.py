@@ -172,3 +172,30 @@ async def test_a_disk_that_refuses_changes_nothing(world):
     with pytest.raises(ConfigError, match="cannot be written"):
         await world.reload().reload()
     assert (world.told, world.active_configuration.text()) == ([], world.text)
+
+
+@pytest.mark.parametrize("text", ["pipelines:\n", "{}\n", "null\n", "delivery: {max-attempts: 3}\n"])
+async def test_a_file_that_takes_every_pipeline_away_without_saying_so_is_refused(world, text):
+    reload = world.reload()
+    world.path.write_text(text)
+    with pytest.raises(ConfigError, match=r"no pipelines any more|empty"):
+        await reload.reload()
+    assert [each.name for each in reload.config.pipelines] == ["a"]
+    assert world.told == []
+    world.path.write_text("pipelines: []\n")
+    assert await reload.reload() == []
+    world.path.write_text(text.replace("null", "{}"))
+    assert await reload.reload() == [], "there were none before, either"
+
+
+async def test_a_file_that_could_not_be_read_is_read_once_it_can_be(world, monkeypatch):
+    reload = world.reload()
+    world.path.write_text(PIPELINE % "b")
+    with monkeypatch.context() as patched:
+        patched.setattr(ConfigFile, "read", lambda self: None)
+        patched.setattr(ConfigFile, "load", lambda self, text: (_ for _ in ()).throw(PermissionError("no")))
+        with pytest.raises(ConfigError):
+            await reload.reload()
+    watching = asyncio.create_task(reload.watch(asyncio.Event()))
+    await world.until(lambda: world.told == [["b"]])
+    watching.cancel()

@@ -156,7 +156,9 @@ def test_only_files_that_are_meant_are_read(folder: Path, write: Write, terms: T
     (folder / "folder.yaml").mkdir()
     os.mkfifo(folder / "pipe.yaml")
     tenants = load_tenants(folder, terms)
-    assert (list(tenants.by_id), tenants.problems) == (["acme"], ())
+    assert list(tenants.by_id) == ["acme"]
+    ignored = {Path(each.file).name: each.message for each in tenants.problems}
+    assert ignored == dict.fromkeys(("folder.yaml", "pipe.yaml"), "this is no file, so it is ignored")
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(folder: Path, terms: Terms) -> None:
@@ -332,3 +334,52 @@ def test_a_folder_that_is_not_there_is_a_problem_of_the_main_file(
 ) -> None:
     [problem] = problems("tenants: {directory: nowhere}\n")
     assert (problem.path, problem.message) == ("tenants.directory", "there is no such folder")
+
+
+def test_a_file_that_could_not_be_read_is_read_again(
+    folder: Path, write: Write, terms: Terms, monkeypatch
+) -> None:
+    file = write("acme.yaml")
+
+    def fail(_: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("auditflow.config.tenants.file.content_of", fail)
+        patched.setattr("auditflow.config.document.content_of", fail)
+        tenants = TenantFolder(folder, terms)
+        assert (names(tenants.tenants), len(tenants.tenants.problems)) == ({}, 1)
+        assert tenants.refresh() is False, "nothing is different"
+    assert file.exists()
+    assert tenants.refresh() is True
+    assert (names(tenants.tenants), tenants.tenants.problems) == ({"acme": ["all"]}, ())
+
+
+def test_a_change_of_permissions_is_a_change(folder: Path, write: Write, terms: Terms) -> None:
+    file = write("acme.yaml")
+    before = load_tenants(folder, terms).files["acme.yaml"].stamp
+    file.chmod(0o640)
+    assert load_tenants(folder, terms).files["acme.yaml"].stamp != before
+
+
+def test_a_files_name_that_is_no_text_is_a_problem_that_can_be_shown(folder: Path, terms: Terms) -> None:
+    (folder / os.fsdecode(b"caf\xe9.yaml")).write_text(sound("cafe"))
+    tenants = load_tenants(folder, terms)
+    [problem] = tenants.problems
+    assert problem.file.encode().endswith(b"caf\\xe9.yaml")
+    assert (problem.message, names(tenants)) == ("the file's name is not UTF-8", {})
+
+
+def test_what_is_wrong_with_files_is_logged_once_and_when_it_is_mended(
+    folder: Path, write: Write, terms: Terms, caplog
+) -> None:
+    caplog.set_level("INFO")
+    write("acme.yaml", "tenantId: acme\npipelines: [{name: a}]\n")
+    tenants = TenantFolder(folder, terms)
+    tenants.refresh()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "acme.yaml:2:" in caplog.text
+    write("acme.yaml")
+    while not tenants.refresh():
+        pass
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]

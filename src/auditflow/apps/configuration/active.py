@@ -19,6 +19,7 @@ import msgspec
 
 from auditflow import config as configuration
 from auditflow.config import Config
+from auditflow.config.document import content_of
 from auditflow.errors import AuditFlowError, JournalUnavailable, Problem
 from auditflow.plugins import Catalogue, discover
 
@@ -37,7 +38,7 @@ class ConfigFile:
     def read(self) -> bytes | None:
         """Give the file's content; None where it cannot be read, which loading says better."""
         try:
-            return self.path.read_bytes()
+            return content_of(self.path)
         except OSError:
             return None
 

@@ -22,6 +22,10 @@ LOOK_SECONDS: Final = 1.0
 FIXED: Final = ("server", "auth", "journal", "plugins", "tenants", "secrets")
 """Sections that only a restart puts in force."""
 
+EMPTIED: Final = (
+    "there are no pipelines any more, so that nothing would be delivered",
+    "write the pipelines, or `pipelines: []` if that is meant",
+)
 NOT_NOW: Final = "cannot change while AuditFlow runs", "restart AuditFlow, or take this change back"
 
 _log = logging.getLogger(__name__)
@@ -53,13 +57,16 @@ class Reload:
         self._change = change
         self._busy = asyncio.Lock()
         self._seen = self._stamp() if file.read() == text else None
+        self._unread = False
+        """Whether the file could not be read the last time: then it is tried again, though nothing shows a change."""
 
     async def watch(self, wanted: asyncio.Event) -> None:
         """Reload when the file has changed, or when somebody wants it, until cancelled."""
         before = self._stamp()
         while True:
             stamp = self._stamp()
-            if wanted.is_set() or (stamp != self._seen and stamp == before):
+            readable_again = self._unread and self._file.read() is not None
+            if wanted.is_set() or readable_again or (stamp != self._seen and stamp == before):
                 wanted.clear()
                 await self._logged()
             before = stamp
@@ -107,10 +114,12 @@ class Reload:
 
     async def _reload(self) -> list[str]:
         text = self._file.read()
+        self._unread = text is None
         loaded, catalogue = await asyncio.to_thread(self._file.load, text)
         if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
             document = read(self._file.path, os.environ, text)
             raise ConfigError(problems=[document.problem((name,), *NOT_NOW, at_key=True) for name in fixed])
+        self._refuse_emptied(loaded, text)
         self._active_configuration.keep(text or b"")
         try:
             changed = await self._change(loaded, catalogue)
@@ -120,6 +129,14 @@ class Reload:
         self._text = text or b""
         self.config, self._catalogue = loaded, catalogue
         return changed
+
+    def _refuse_emptied(self, loaded: Config, text: bytes | None) -> None:
+        """Refuse a file without pipelines that does not say so: such as one that is half-written."""
+        if loaded.pipelines or not self.config.pipelines:
+            return
+        document = read(self._file.path, os.environ, text)
+        if not isinstance(document.data, dict) or document.data.get("pipelines") != []:
+            raise ConfigError(problems=[document.problem(("pipelines",), *EMPTIED, at_key=True)])
 
     async def _logged(self) -> None:
         try:
@@ -133,9 +150,9 @@ class Reload:
         if self.on_change:
             self.on_change("configuration.reloaded", **told)
 
-    def _stamp(self) -> tuple[int, int, int] | None:
+    def _stamp(self) -> tuple[int, ...] | None:
         try:
             status = self._file.path.stat()
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

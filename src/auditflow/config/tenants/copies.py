@@ -17,13 +17,14 @@ class TenantCopies:
 
     def __init__(self, folder: Path, *, writes: bool) -> None:
         self.folder = folder
-        self._writes = writes
+        self.writes = writes
+        """Whether this process is the one that writes them."""
         self._kept: dict[str, bytes] = {}
         """Digests of what has been written, by name of the file."""
 
     def keep(self, files: Iterable[TenantFile]) -> None:
         """Copy those that are good and new or changed; forget those that are gone. A full disk only keeps it from that."""
-        if not self._writes:
+        if not self.writes:
             return
         files = list(files)
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from auditflow.config.document import Document, read
+from auditflow.config.document import Document, content_of, read
 from auditflow.config.loader import in_order, joined_policy, repeated_pipelines, with_defaults
 from auditflow.config.model import SecretsConfig, Surroundings, TenantConfig
 from auditflow.config.validation import validated
@@ -16,8 +16,8 @@ from auditflow.errors import Problem
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.plugins import Catalogue
 
-Stamp = tuple[int, int, int]
-"""Time of change in nanoseconds, size and inode of a file; another one means that it has changed."""
+Stamp = tuple[int, int, int, int]
+"""Times of change of content and of the file itself in nanoseconds, size and inode; another one means that it has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class TenantFile:
     path: Path
     stamp: Stamp
     digest: bytes = b""
+    """Of its content; empty when it could not be read."""
     offered: TenantConfig | None = None
     """What it says now; None while it has problems."""
     active: TenantConfig | None = None
@@ -66,7 +67,7 @@ def read_tenant(  # noqa: PLR0913 - what a file is read and judged by
 ) -> TenantFile:
     """Read a file, or a copy as if it were the file; one that was only touched stays what it was."""
     try:
-        content = (copy or path).read_bytes()
+        content = content_of(copy or path)
     except OSError:
         content = None
     digest = hashlib.sha256(content).digest() if content is not None else b""

@@ -5,9 +5,10 @@ A file that is broken keeps what it said when it was last good. A file is read a
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,10 +19,18 @@ from auditflow.config.tenants.claims import decided
 from auditflow.config.tenants.copies import TenantCopies
 from auditflow.config.tenants.file import Stamp, TenantFile, Terms, read_tenant
 from auditflow.errors import Problem
+from auditflow.outside_text import is_text
 
 SUFFIXES: Final = (".yaml", ".yml")
 
-_UNREADABLE: Final = (0, 0, 0)
+_UNREADABLE: Final = (0, 0, 0, 0)
+_NO_FILE: Final = (1, 0, 0, 0)
+"""What is neither a file nor a link to one: it is never opened, for a pipe would block."""
+
+_JUDGED: Final = b"-"
+"""In the place of a digest: it need not be looked at again."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,7 @@ class TenantFolder:
         """Those in force."""
         self._seen: Mapping[str, Stamp] = {}
         self._keep()
+        self._tell(())
 
     def refresh(self) -> bool:
         """Look whether files have changed and read those that have; tell whether anything is different now.
@@ -92,7 +102,8 @@ class TenantFolder:
             for name in sorted(now.keys() | known.keys())
             if (stamp := (now if now.get(name) == seen.get(name) else known).get(name))
         }
-        if settled == known and not self._incomplete():
+        unread = self._incomplete() or not all(file.digest for file in files.values())
+        if settled == known and not unread:
             return False
         return self._activate(_loaded(self._directory, settled, self._terms, self.tenants))
 
@@ -108,7 +119,21 @@ class TenantFolder:
     def _activate(self, tenants: Tenants) -> bool:
         old, self.tenants = self.tenants, tenants
         self._keep()
+        self._tell(old.problems)
         return (old.by_id, old.problems) != (tenants.by_id, tenants.problems)
+
+    def _tell(self, before: Collection[Problem]) -> None:
+        """Log what is wrong with files, once, in one of the processes that read them."""
+        if self._copies and not self._copies.writes:
+            return
+        for problem in self.tenants.problems:
+            if problem not in before:
+                _log.warning(
+                    "%s\n    What this tenant's file said before stays in force, if there was anything.",
+                    problem,
+                )
+        if before and not self.tenants.problems:
+            _log.info("all files of the tenants are in order")
 
     def _keep(self) -> None:
         if self._copies and not self._incomplete():
@@ -119,19 +144,35 @@ def _stamps(directory: Path) -> dict[str, Stamp]:
     """Look at the files. What is hidden is no tenant's: editors' copies, and what Kubernetes links to."""
     with os.scandir(directory) as entries:
         found = {
-            entry.name: stamp
+            entry.name: _stamp(entry)
             for entry in entries
-            if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".") and (stamp := _stamp(entry))
+            if entry.name.endswith(SUFFIXES) and not entry.name.startswith(".")
         }
     return dict(sorted(found.items()))
 
 
-def _stamp(entry: os.DirEntry[str]) -> Stamp | None:
+def _stamp(entry: os.DirEntry[str]) -> Stamp:
     try:
         status = entry.stat()
     except OSError:  # a link that leads nowhere; reading says it better
         return _UNREADABLE
-    return (status.st_mtime_ns, status.st_size, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return _NO_FILE
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _ignored(path: Path, stamp: Stamp) -> TenantFile | None:
+    """Give what cannot be a tenant's file, with the reason; None for what may be one."""
+    if not is_text(path.name):
+        shown = Path(os.fsencode(path).decode(errors="backslashreplace"))
+        problem = Problem(str(shown), 1, 1, "", "the file's name is not UTF-8", "rename it")
+        return TenantFile(shown, stamp, _JUDGED, problems=(problem,))
+    if stamp == _NO_FILE:
+        problem = Problem(
+            str(path), 1, 1, "", "this is no file, so it is ignored", "give what it is another name"
+        )
+        return TenantFile(path, stamp, _JUDGED, problems=(problem,))
+    return None
 
 
 def _copied(directory: Path, terms: Terms, copies: TenantCopies | None) -> Tenants | None:
@@ -150,14 +191,16 @@ def _loaded(
 ) -> Tenants:
     old = before.files
     same = terms == before.terms
-    files = [
-        old[name]
-        if same and name in old and old[name].stamp == stamp
-        else read_tenant(
-            directory / name, stamp, terms, old.get(name), same=same, copy=copies / name if copies else None
-        )
-        for name, stamp in stamps.items()
-    ]
+    files = []
+    for name, stamp in stamps.items():
+        before_it = old.get(name)
+        if same and before_it and before_it.stamp == stamp and before_it.digest:
+            files.append(before_it)
+        elif ignored := _ignored(directory / name, stamp):
+            files.append(ignored)
+        else:
+            copy = copies / name if copies else None
+            files.append(read_tenant(directory / name, stamp, terms, before_it, same=same, copy=copy))
     files, clashes = decided(files, terms)
     problems = [*clashes, *(problem for file in files for problem in file.problems)]
     by_id = {file.active.tenant_id: file.active for file in files if file.active}
