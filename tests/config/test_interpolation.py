@@ -17,6 +17,10 @@ ENVIRON = {"NAME": "value", "EMPTY": "", "LOOKS": "${NAME}"}
         ("${EMPTY}", ""),
         ("${NAME:-fallback}", "value"),
         ("${ABSENT:-a:-b c/d}", "a:-b c/d"),
+        ("${ABSENT:-^a{2}$}", "^a{2}$"),
+        ("${NAME:-^a{2}$}!", "value!"),
+        ("${ABSENT:-{{ eventType }}}-${NAME}", "{{ eventType }}-value"),
+        ('${ABSENT:-{"a": {}}}', '{"a": {}}'),
         ("$${NAME}", "${NAME}"),
         ("$$${NAME}", "$${NAME}"),
         ("$${A} ${NAME}", "${A} value"),
@@ -44,6 +48,11 @@ def test_a_malformed_variable_is_a_problem_that_shows_the_syntax(text: str) -> N
     [(message, hint), *_] = expand(text, ENVIRON).problems
     assert "${" in message
     assert "${NAME:-default}" in hint
+
+
+def test_a_default_whose_braces_do_not_match_is_refused() -> None:
+    [(_, hint)] = expand(r"${ABSENT:-^\{$}", ENVIRON).problems
+    assert "each { has its }" in hint
 
 
 def test_every_problem_of_a_text_is_found() -> None:

@@ -15,9 +15,10 @@ from auditflow.outside_text import is_text, without_line_end
 from auditflow.secrets.references import SCHEME, SecretText, is_key
 from auditflow.secrets.sources import VARIABLES
 
-_TOKEN: Final = re.compile(r"\$(?:(?P<escaped>\$\{)|\{(?P<inside>[^}]*)(?P<end>\}?))")
+_BEGIN: Final = re.compile(r"\$\$?\{")
+_BRACE: Final = re.compile(r"[{}]")
 _INSIDE: Final = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:(?!\$\{).)*))?", re.DOTALL)
-_SYNTAX_HINT: Final = "write ${NAME}, ${NAME:-default} or ${secretRef:key}; for a literal ${ write $${"
+_SYNTAX_HINT: Final = "write ${NAME}, ${NAME:-default}, in which each { has its }, or ${secretRef:key}; for a literal ${ write $${"
 _BY_KEY: Final = "write ${secretRef:key} in a pipeline of that tenant"
 
 
@@ -41,19 +42,32 @@ def expand(text: str, environ: Mapping[str, str]) -> Expansion:
     expansion = Expansion(text)
     pieces = [""]  # texts and keys of secrets by turns
     end = 0
-    for token in _TOKEN.finditer(text):
-        pieces[-1] += text[end : token.start()]
-        end = token.end()
-        inside = token["inside"] or ""
-        if token["escaped"]:
+    while begin := _BEGIN.search(text, end):
+        pieces[-1] += text[end : begin.start()]
+        end = begin.end()
+        if begin[0] == "$${":
             pieces[-1] += "${"
-        elif token["end"] and inside.startswith(SCHEME):
+            continue
+        close = _closing(text, end)
+        inside = text[end:close]
+        end = close + 1
+        if inside.startswith(SCHEME) and close < len(text):
             pieces += [_key(inside.removeprefix(SCHEME), expansion), ""]
         else:
-            pieces[-1] += _value(inside if token["end"] else "", environ, expansion)
+            pieces[-1] += _value(inside if close < len(text) else "", environ, expansion)
     pieces[-1] += text[end:]
     expansion.text = SecretText.of(pieces) if len(pieces) > 1 else pieces[0]
     return expansion
+
+
+def _closing(text: str, start: int) -> int:
+    """Find the brace that closes the one before `start`; the text's length where there is none."""
+    depth = 1
+    for brace in _BRACE.finditer(text, start):
+        depth += 1 if brace[0] == "{" else -1
+        if not depth:
+            return brace.start()
+    return len(text)
 
 
 def _value(inside: str, environ: Mapping[str, str], expansion: Expansion) -> str:
