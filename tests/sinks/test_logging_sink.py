@@ -1,11 +1,14 @@
 import json
 import logging
+import os
+import threading
 
 import pytest
 from pydantic import ValidationError
 
 from auditflow.sinks._base import Verdict
 from auditflow.sinks.logging_sink import LOGGER, LoggingProperties, LoggingSink, as_text
+from auditflow.telemetry.line_writer import LineHandler
 from auditflow.testing.contracts.sink import SinkContract
 
 
@@ -80,3 +83,25 @@ async def test_text_needs_a_json_object(caplog, event):
 def test_a_wrong_property_is_refused_by_name(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         LoggingProperties.model_validate(wrong)
+
+
+async def test_events_wait_where_nobody_reads_the_log(monkeypatch):
+    monkeypatch.setattr("auditflow.sinks.logging_sink.STALLED_SECONDS", 0.05)
+    read, write = os.pipe()
+    handler = LineHandler(os.fdopen(write, "w"))
+    logging.getLogger().addHandler(handler)
+    sink = LoggingSink(LoggingProperties())
+    await sink.open()
+    large = json.dumps({"pad": "x" * 2**20}).encode()
+    try:
+        first = await sink.deliver([large, b"{}"])
+        second = await sink.deliver([b"{}"])
+        assert [(o.verdict, o.code, o.ambiguous) for o in first] == [(Verdict.RETRY, "LOG_STALLED", True)] * 2
+        assert [(o.verdict, o.ambiguous) for o in second] == [(Verdict.RETRY, False)]
+        reading = threading.Thread(target=lambda: [None for _ in iter(lambda: os.read(read, 2**16), b"")])
+        reading.daemon = True
+        reading.start()
+        assert handler.writer.wait(60)
+        assert [o.verdict for o in await sink.deliver([b"{}"])] == [Verdict.DELIVERED]
+    finally:
+        logging.getLogger().removeHandler(handler)

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from auditflow import __version__
-from auditflow.cli._shared import environment
+from auditflow.cli._shared import environment, standard_streams
 from auditflow.cli._shared.access import ACCESS
 from auditflow.cli._shared.output import Exit, show_error
 from auditflow.errors import AuditFlowError
@@ -38,6 +38,8 @@ COMMANDS: Final = (
 """In the order of the help. Each is a module of this package with a function `run`."""
 GROUPS: Final = ("keys", "operate.dead_letters", "aws")
 """Commands with commands of their own. Each is a module of this package with a typer application `group`."""
+
+standard_streams.ensure()
 
 app = typer.Typer(
     name="auditflow",

@@ -11,6 +11,7 @@ import time
 from typing import Any, Final, Literal
 
 from auditflow.masking import masked
+from auditflow.telemetry.line_writer import LineHandler
 
 Style = Literal["text", "json"]
 LEVELS = ("debug", "info", "warning", "error")
@@ -20,7 +21,7 @@ AWS_DEBUG: Final = ("AWS_SDK_LOGGING", "BOTO_LOG_LEVEL")
 
 def configure(level: str, style: Style, role: str) -> None:
     """Send all logging to standard error. `role` names the process on every line."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler(sys.stderr)
     handler.setFormatter(_Json(role) if style == "json" else _Text(role))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     if aws_calls_wanted():
