@@ -14,7 +14,7 @@ TESTS = Path(__file__).parent
 
 LAYERS = (
     {"errors", "masking", "outside_text", "units"},
-    {"plugin_call"},
+    {"http_client", "plugin_call"},
     {"settings"},
     {"client", "event", "storage"},
     {"telemetry"},

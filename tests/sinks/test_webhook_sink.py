@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from auditflow.sinks._base import Verdict
-from auditflow.sinks.webhook_sink import WebhookProperties, WebhookSink
+from auditflow.sinks.webhook_sink import TRIALS, WebhookProperties, WebhookSink
 from auditflow.testing.contracts.sink import SinkContract
 
 
@@ -115,15 +115,15 @@ async def test_a_destination_in_problem_is_not_asked_for_every_event(receiver, s
     receiver.answer = lambda body: (status, {"Retry-After": "9", "Location": "http://elsewhere.example/"})
     outcomes = await deliver(receiver, numbered(50), max_in_flight=2)
     assert verdicts(outcomes) == [verdict] * 50
-    assert len(receiver.requests) <= 2
+    assert len(receiver.requests) <= TRIALS + 2
     assert outcomes[-1].retry_after == (9 if verdict is Verdict.RETRY else 0)
 
 
 async def test_a_connection_cut_after_sending_may_have_delivered_that_event_only(receiver):
     receiver.answer = lambda body: (0, {})
-    outcomes = await deliver(receiver, numbered(5), max_in_flight=1)
-    assert verdicts(outcomes) == [Verdict.RETRY] * 5
-    assert [outcome.ambiguous for outcome in outcomes] == [True] + [False] * 4
+    outcomes = await deliver(receiver, numbered(20), max_in_flight=1)
+    assert verdicts(outcomes) == [Verdict.RETRY] * 20
+    assert [outcome.ambiguous for outcome in outcomes] == [True] * TRIALS + [False] * (20 - TRIALS)
 
 
 async def test_an_answer_that_does_not_come_is_given_up(receiver):
@@ -131,12 +131,12 @@ async def test_an_answer_that_does_not_come_is_given_up(receiver):
     receiver.answer = lambda body: (200 if silent.wait(5) else 500, {})
     (outcome,) = await deliver(receiver, [b"{}"], timeout="100ms")
     silent.set()
-    assert (outcome.verdict, outcome.code, outcome.ambiguous) == (Verdict.RETRY, "ReadTimeout", True)
+    assert (outcome.verdict, outcome.code, outcome.ambiguous) == (Verdict.RETRY, "Timeout", True)
 
 
 async def test_retry_count_repeats_a_failed_request_within_the_delivery(receiver, monkeypatch):
     monkeypatch.setattr("auditflow.sinks.webhook_sink.RETRY_PAUSE", 0.001)
-    receiver.answer = lambda body: (200 if len(receiver.requests) == 3 else 500, {})
+    receiver.answer = lambda body: (200 if len(receiver.requests) == 3 else 503, {})
     assert verdicts(await deliver(receiver, [b"{}"], retry_count="2")) == [Verdict.DELIVERED]
     receiver.requests.clear()
     assert verdicts(await deliver(receiver, [b"{}"])) == [Verdict.RETRY]

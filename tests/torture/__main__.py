@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from .run import damage, torture
+from .schedule import KINDS
 
 
 def main() -> int:
@@ -17,9 +18,18 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=300, help="events a second (default: 300)")
     parser.add_argument("--damage", action="store_true", help="damage the data files instead; see the docs")
     parser.add_argument("--report", type=Path, help="file for the report, beside standard output")
+    parser.add_argument(
+        "--only", nargs="+", choices=KINDS, default=KINDS, help="strike with these faults alone"
+    )
+    parser.add_argument("--log", type=Path, help="file for what serve logged")
     given = parser.parse_args()
     seed = random.randrange(10**6) if given.seed is None else given.seed
-    result = (damage if given.damage else torture)(seed, given.seconds, given.rate)
+    if given.damage:
+        result = damage(seed, given.seconds, given.rate)
+    else:
+        result = torture(seed, given.seconds, given.rate, given.only)
+    if given.log:
+        given.log.write_text(result.log)
     if given.report:
         given.report.write_text(result.markdown())
     sys.stdout.write(result.markdown())

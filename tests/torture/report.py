@@ -27,6 +27,8 @@ class Result:
     acknowledged: int = 0
     refused: int = 0
     checks: int = 0
+    log: str = field(default="", repr=False)
+    """What serve logged."""
 
     def count(self, load: Load, watcher: Watcher) -> None:
         self.published, self.acknowledged = len(load.published), len(load.acknowledged)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,10 +33,10 @@ ROUND_SECONDS = 15.0
 SHIMMED = {"fsync error", "read error", "clock jump"}
 
 
-def torture(seed: int, seconds: float, rate: float) -> Result:
-    """Strike for so many seconds, wait until all is settled, account for every event."""
+def torture(seed: int, seconds: float, rate: float, only: Sequence[str] = KINDS) -> Result:
+    """Strike for so many seconds, with `only` these faults; wait until all is settled, account for every event."""
     with _system(seed, seconds, rate) as (machine, cloud, shim, result):
-        faults = schedule(seed, seconds, tuple(kind for kind in KINDS if kind not in result.left_out))
+        faults = schedule(seed, seconds, tuple(kind for kind in only if kind not in result.left_out))
         _show(f"seed {seed}, {seconds:g} s, left out: {result.left_out or 'nothing'}", *faults)
         striker = Striker(machine, cloud, shim)
         result.struck = striker.struck
@@ -104,6 +104,7 @@ def _running(machine: Machine, load: Load, watcher: Watcher, result: Result) -> 
         watcher.stop()
         result.ended = machine.ended_by_themselves()
         status = machine.stop()
+        result.log = machine.log.read_text(errors="replace")
     result.problems += [*load.problems, *watcher.problems, *machine.problems, *machine.tracebacks()]
     result.problems += [f"serve ended with status {status} when asked to stop"] if status else []
     result.count(load, watcher)

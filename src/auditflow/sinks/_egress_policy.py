@@ -42,13 +42,13 @@ class EgressPolicy:
         unicast = isinstance(address, IPv4Address) or address in _UNICAST
         return unicast and address.is_global and not address.is_multicast and address != _WIRE_SERVER
 
-    async def address(self, host: str) -> str:
-        """Resolve a host; give an address of it. Raises EgressDenied, or what the resolver raises: OSError, UnicodeError."""
+    async def addresses(self, host: str) -> list[str]:
+        """Resolve a host; give its addresses, at least one. Raises EgressDenied, or the resolver's OSError, UnicodeError."""
         found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-        addresses = [ip_address(each[4][0]) for each in found]
-        if not all(map(self.includes, addresses)):
+        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        if not all(self.includes(ip_address(each)) for each in addresses):
             raise EgressDenied(what=host)
-        return str(addresses[0])
+        return addresses
 
     async def check(self, properties: Mapping[str, Any]) -> None:
         """Look at the URLs and addresses in a sink's properties. Raises EgressDenied, which names the property alone.
@@ -58,17 +58,11 @@ class EgressPolicy:
         for name, value in properties.items():
             for host in _hosts(value):
                 try:
-                    await self.address(host)
+                    await self.addresses(host)
                 except EgressDenied:
                     raise EgressDenied(what=name) from None
                 except (OSError, UnicodeError):
                     continue
-
-    async def pin(self, request: Any) -> None:
-        """Let an httpx2 request go to the address that was checked, so that no second answer of DNS can change it."""
-        host = request.url.host
-        request.url = request.url.copy_with(host=await self.address(host))
-        request.extensions = {**request.extensions, "sni_hostname": host}
 
 
 def _meant(address: Address) -> Address:

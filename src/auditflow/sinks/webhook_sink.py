@@ -11,17 +11,19 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final, Literal
-from urllib.request import getproxies
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from auditflow import __version__
+from auditflow.http_client import CallFailed, HttpClient
 from auditflow.sinks._base import DELIVERED, BatchLimits, Outcome, Properties, Sink, Verdict
-from auditflow.sinks._http import judge_answer, judge_failure, origin, web_address
+from auditflow.sinks._http import HTTP, judge_answer, judge_failure, origin, web_address
 from auditflow.units import Duration
 
 RETRY_PAUSE: Final = 0.2
 """Seconds before the first further attempt within a delivery; doubled for each one after."""
+
+TRIALS: Final = 8
+"""Events that are tried before a destination that takes none of them is given up for this delivery."""
 
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of RFC 9110 §5.6.2."""
@@ -80,7 +82,7 @@ class WebhookProperties(Properties):
     signature_header: HeaderName = "X-Hub-Signature-256"
     """Header of the signature, which reads sha256=<hexadecimal digits>."""
     timeout: Annotated[Duration, Field(gt=0)] = 30.0
-    """How long to wait for each step of a request: connection, sending, answer."""
+    """How long a request may take, from waiting for a connection to its answer."""
     verify_ssl: bool = True
     """Check the server's certificate."""
     retry_count: Annotated[int, Field(ge=0, le=10)] = 0
@@ -97,6 +99,8 @@ class WebhookSink(Sink[WebhookProperties]):
     def __init__(self, properties: WebhookProperties) -> None:
         super().__init__(properties)
         self._client: Any = None
+        self._headers: dict[str, str] = {}
+        self._turn = 0
         self._url = properties.webhook_url.get_secret_value()
         self._delivered = Outcome(Verdict.DELIVERED, where={"destination": self.destination})
 
@@ -112,45 +116,40 @@ class WebhookSink(Sink[WebhookProperties]):
 
     async def open(self) -> None:
         """Make the HTTP client. Connects to nothing yet."""
-        import httpx2
-
         ours = self.properties
-        self._client = httpx2.AsyncClient(
+        self._client = HttpClient(
+            ours.timeout,
+            connections=ours.max_in_flight,
             verify=ours.verify_ssl,
-            limits=httpx2.Limits(
-                max_connections=ours.max_in_flight, max_keepalive_connections=ours.max_in_flight
-            ),
-            timeout=httpx2.Timeout(ours.timeout, pool=None),
-            follow_redirects=False,
-            event_hooks={"request": [self.egress.pin]} if self.egress and not getproxies() else {},
-            headers={
-                "User-Agent": f"auditflow/{__version__}",
-                "Content-Type": ours.content_type,
-                **{name: value.get_secret_value() for name, value in ours.headers.items()},
-            },
+            addresses=self.egress.addresses if self.egress else None,
         )
+        given = {name: value.get_secret_value() for name, value in ours.headers.items()}
+        self._headers = {"Content-Type": ours.content_type} | given
 
     async def close(self) -> None:
         """Close the connections."""
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
 
     async def deliver(self, events: Sequence[bytes]) -> list[Outcome]:
-        """Send each event. One that finds nobody there, or no way in, speaks for those not sent yet."""
-        waiting = deque(enumerate(events))
+        """Send each event. Where nobody is there, or no event gets through, the trials speak for those not sent yet."""
+        waiting = deque(range(len(events)))
+        waiting.rotate(-self._turn)  # so that others are tried first than the last time
         outcomes = [DELIVERED] * len(events)
+        trials = _Trials()
 
         async def send_waiting() -> None:
             while waiting:
-                position, event = waiting.popleft()
-                outcomes[position] = outcome = await self._send(event)
-                if _concerns_all(outcome):
-                    for unsent, _ in waiting:
+                position = waiting.popleft()
+                outcomes[position] = outcome = await self._send(events[position])
+                if trials.hopeless_with(outcome):
+                    for unsent in waiting:
                         outcomes[unsent] = replace(outcome, ambiguous=False)
                     waiting.clear()
 
         await asyncio.gather(*(send_waiting() for _ in range(self.properties.max_in_flight)))
-        return outcomes
+        self._turn = (self._turn + trials.failures) % len(events) if trials.hopeless else 0
+        return [_of_some(outcome) for outcome in outcomes] if trials.successes else outcomes
 
     async def _send(self, event: bytes) -> Outcome:
         outcome = await self._request(event)
@@ -163,20 +162,41 @@ class WebhookSink(Sink[WebhookProperties]):
 
     async def _request(self, event: bytes) -> Outcome:
         ours = self.properties
-        headers = {}
+        headers = dict(self._headers)
         if ours.secret is not None:
             signature = hmac.new(ours.secret.get_secret_value().encode(), event, hashlib.sha256)
             headers[ours.signature_header] = f"sha256={signature.hexdigest()}"
         try:
-            answer = await self._client.request(ours.method, self._url, content=event, headers=headers)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it becomes an outcome
+            answer = await self._client.request(ours.method, self._url, headers, event)
+        except CallFailed as error:
             return judge_failure(origin(self._url), error)
-        outcome = judge_answer(origin(self._url), answer.status_code, answer.headers)
+        outcome = judge_answer(origin(self._url), answer.status, answer.headers)
         return self._delivered if outcome is DELIVERED else outcome
 
 
-def _concerns_all(outcome: Outcome) -> bool:
-    """Tell whether other events would fare the same: not when the server failed over this one."""
-    if outcome.verdict is Verdict.RETRY:
-        return outcome.code != "HTTP_500"
-    return outcome.verdict is Verdict.BLOCKED
+class _Trials:
+    """What the events of one delivery have met so far."""
+
+    def __init__(self) -> None:
+        self.successes = self.failures = 0
+        self.hopeless = False
+
+    def hopeless_with(self, outcome: Outcome) -> bool:
+        """Take an outcome in; tell whether others would fare the same.
+
+        That is so where nobody was reached, or the destination asks to wait. What it answers otherwise may be about
+        that event alone, until none of several gets through.
+        """
+        if outcome.verdict not in {Verdict.RETRY, Verdict.BLOCKED}:
+            self.successes += 1
+            return False
+        self.failures += 1
+        answered = outcome.ambiguous or outcome.code.startswith(HTTP)
+        alone = answered and not outcome.retry_after
+        self.hopeless = not alone or (not self.successes and self.failures >= TRIALS)
+        return self.hopeless
+
+
+def _of_some(outcome: Outcome) -> Outcome:
+    """Let what only some events meet block nothing."""
+    return replace(outcome, verdict=Verdict.RETRY) if outcome.verdict is Verdict.BLOCKED else outcome

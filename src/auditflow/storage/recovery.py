@@ -40,6 +40,9 @@ _TRANSIENT: Final = (
 FORMAT: Final = 1
 """Version of the tables, kept as SQLite's user_version. Raise it with a change of the tables, and migrate."""
 
+CONFIRM_SECONDS: Final = (0.05, 0.1, 0.2, 0.4)
+"""Pauses between looks at what seems to be damaged."""
+
 _log = logging.getLogger(__name__)
 
 Fill = Callable[[apsw.Connection], None]
@@ -47,13 +50,24 @@ Fill = Callable[[apsw.Connection], None]
 
 
 def inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool = True) -> apsw.Connection:
-    """Open a file and look at all that every later step relies on.
+    """Open a file and look at all that every later step relies on; damage has to be found several times in a row.
+
+    One read that fails, or brings nothing, can look like damage to SQLite, and what follows sets the file aside.
 
     A note that it was found damaged in use is taken for damage unless `heed_note` is False: then `check` decides.
 
     Raises JournalDamaged; JournalOfAnotherVersion for what is no damage and must be left alone. Until the
     file has passed, closing it leaves the write-ahead log alone: recovery may want to read it.
     """
+    for pause in CONFIRM_SECONDS:
+        try:
+            return _inspect(path, statements, check, heed_note=heed_note)
+        except JournalDamaged:
+            time.sleep(pause)
+    return _inspect(path, statements, check, heed_note=heed_note)
+
+
+def _inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool) -> apsw.Connection:
     if not holds_something(path, PAGE):  # to open it would make SQLite delete its write-ahead log
         raise JournalDamaged(path=path, reason="the file is missing or next to empty")
     if heed_note:

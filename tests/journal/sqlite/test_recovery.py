@@ -20,7 +20,9 @@ import pytest
 
 from auditflow.errors import JournalDamaged
 from auditflow.journal import AppendBatch, Appended, Block, Journal
+from auditflow.journal.sqlite import salvage
 from auditflow.journal.sqlite.writer import SqliteJournal
+from auditflow.storage import recovery
 from auditflow.testing.contracts.journal import PLENTY, Clock, batch, events_of, new_ids
 
 APPENDER = """
@@ -66,6 +68,13 @@ def stretches(journal: Journal) -> Iterator[Block]:
     while blocks := journal.read(place, 50_000):
         yield from blocks
         place = blocks[-1].end
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch):
+    """Look at what seems to be damaged as often as ever, and at once."""
+    monkeypatch.setattr(recovery, "CONFIRM_SECONDS", (0.0,) * 4)
+    monkeypatch.setattr(salvage, "CONFIRM_SECONDS", (0.0,) * 4)
 
 
 async def goes_on(journal: SqliteJournal, head: int) -> None:
@@ -463,3 +472,20 @@ async def test_a_reader_follows_a_journal_that_was_replaced(crashed, tmp_path: P
     await goes_on(journal, len(events) + 1)
     assert reader.head() == journal.head()
     reader.close()
+
+
+async def test_what_looks_damaged_at_first_is_looked_at_again(crashed, tmp_path: Path, opened, monkeypatch):
+    source, events = crashed
+    path = restored(source, tmp_path / "data")
+    left = [apsw.CorruptError("malformed")] * 3
+    compare = recovery._compare
+
+    def failing(*arguments):
+        if left:
+            raise left.pop()
+        compare(*arguments)
+
+    monkeypatch.setattr(recovery, "_compare", failing)
+    journal = opened(path)
+    assert (lost(journal, events), journal.incidents()) == (0, [])
+    assert not list(path.parent.glob("*.damaged-*"))

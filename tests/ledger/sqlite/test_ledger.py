@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -9,6 +10,7 @@ import pytest
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
 from auditflow.ledger import DeadLetter, Progress, Update
+from auditflow.ledger.sqlite import salvage
 from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.storage import recovery
 from auditflow.testing.contracts.ledger import LedgerContract
@@ -139,6 +141,12 @@ def test_a_writer_whose_file_was_replaced_says_so_and_does_not_harm_the_new_one(
     again.close()
 
 
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    """Look at what seems to be damaged as often as ever, and at once."""
+    monkeypatch.setattr(recovery, "CONFIRM_SECONDS", (0.0,) * 4)
+
+
 def contents(ledger: SqliteLedger) -> tuple:
     return ledger.accounts(), ledger.dead_letters(), ledger.incidents()
 
@@ -213,4 +221,41 @@ def test_dead_letters_on_either_side_of_a_damaged_page_are_saved(path: Path):
     assert {1, 200} < set(saved)
     assert f"up to {200 - len(saved)} could not be read" in ledger.incidents()[0]
     assert [account.progress.low for account in ledger.accounts()] == [201]
+    ledger.close()
+
+
+def failing(times: int, error: Exception, then: Callable):
+    """Give a function that raises so many times before it does what it is for."""
+    left = [error] * times
+
+    def act(*arguments, **named):
+        if left:
+            raise left.pop()
+        return then(*arguments, **named)
+
+    return act
+
+
+def test_what_looks_damaged_at_first_is_looked_at_again(path: Path, monkeypatch):
+    ledger = filled(path)
+    before = contents(ledger)
+    ledger.close()
+    compare = failing(3, apsw.CorruptError("malformed"), recovery._compare)
+    monkeypatch.setattr(recovery, "_compare", compare)
+    ledger = SqliteLedger(path)
+    assert (contents(ledger), ledger.incidents()) == (before, [])
+    assert not list(path.parent.glob("*.damaged-*"))
+    ledger.close()
+
+
+def test_a_damaged_ledger_that_cannot_be_read_once_is_read_again(path: Path, monkeypatch):
+    ledger = filled(path)
+    before = contents(ledger)
+    ledger.close()
+    monkeypatch.setattr(recovery, "_compare", failing(5, apsw.CorruptError("malformed"), recovery._compare))
+    copy = failing(1, apsw.IOError("disk I/O error"), salvage._copy)
+    monkeypatch.setattr(salvage, "_copy", copy)
+    ledger = SqliteLedger(path)
+    assert contents(ledger)[:2] == before[:2]
+    assert "Every pipeline goes on where it was" in ledger.incidents()[-1]
     ledger.close()

@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import os
 import struct
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 from auditflow.journal.block_format import Ids, Row
+from auditflow.storage.recovery import CONFIRM_SECONDS
 from auditflow.storage.sqlite import PAGE, sidecar
 
+PATIENCE_SECONDS: Final = 5.0
+"""How long, in all, pages that cannot be read are tried again."""
 _LEAF: Final = 0x0D
 _LEAF_LIKE: Final = {_LEAF, *(_LEAF ^ 1 << bit for bit in range(8))}
 """What the type of a leaf page may read when one of its bits is wrong."""
@@ -48,6 +53,7 @@ class _Pages:
         self._path = path
         self._log = log
         self._frames = frames
+        self._patience = PATIENCE_SECONDS
 
     def rows(self) -> Iterator[Row | Ids]:
         """Give the sound rows of all leaf pages."""
@@ -65,11 +71,19 @@ class _Pages:
         if page_number in self._frames:
             page = self._log.page(self._frames[page_number])
         else:
-            try:
-                page = os.pread(self._file, PAGE, (page_number - 1) * PAGE)
-            except OSError:  # a bad sector, or no file
-                page = b""
+            page = self._read(page_number)
         return page.ljust(PAGE, b"\0")
+
+    def _read(self, page_number: int) -> bytes:
+        """Read a page of the file, where that fails several times over; empty for a bad sector, or no file."""
+        for pause in (*CONFIRM_SECONDS, 0.0) if self._file >= 0 else ():
+            with suppress(OSError):
+                return os.pread(self._file, PAGE, (page_number - 1) * PAGE)
+            if self._patience <= 0:
+                break
+            self._patience -= pause
+            time.sleep(pause)
+        return b""
 
     def _leaf(self, page: bytes) -> Iterator[Row | Ids]:
         if page[0] not in _LEAF_LIKE:
@@ -151,6 +165,10 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_log(path: Path) -> _Log:
+    for pause in CONFIRM_SECONDS if path.exists() else ():
+        with suppress(OSError):
+            return _Log(path.read_bytes())
+        time.sleep(pause)
     try:
         return _Log(path.read_bytes())
     except OSError:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +12,10 @@ from typing import Any, Final
 import apsw
 
 from auditflow.ledger.sqlite import account_rows
+from auditflow.storage import recovery
 from auditflow.storage.sqlite import connect, run
+
+TABLES: Final = ("receipt", "incident", "letter", "pipeline", "lane")
 
 _UNREADABLE: Final = (apsw.Error, UnicodeDecodeError, ValueError, TypeError)
 
@@ -21,16 +25,12 @@ def save(new: apsw.Connection, path: Path) -> str:
 
     Accounts are believed together or not at all: a pipeline without one beside others would begin at the journal's head.
     """
-    try:
-        with closing(connect(path, readonly=True)) as old:
-            for table in "receipt", "incident":
-                _copy(old, new, table)
-            letters, gap = _copy(old, new, "letter")
-            accounts = _save_accounts(old, new)
-    except _UNREADABLE:
+    found = _saved(new, path)
+    if found is None:
         return (
             "Nothing of it could be read. Deliveries start again at the oldest event that the journal holds"
         )
+    letters, gap, accounts = found
     saved = f"{letters:,} dead letters were saved" + (f"; up to {gap:,} could not be read" if gap else "")
     if accounts:
         return f"{saved}. Every pipeline goes on where it was"
@@ -38,6 +38,29 @@ def save(new: apsw.Connection, path: Path) -> str:
         f"{saved}. The position of a pipeline could not be read: deliveries start again at the oldest event that the "
         "journal holds, and counters start again"
     )
+
+
+def _saved(new: apsw.Connection, path: Path) -> tuple[int, int, bool] | None:
+    """Copy what can be read: give how many letters, how many not, and whether all accounts; None for nothing at all.
+
+    What can be read the next time is no damage, so what fails is tried again.
+    """
+    best: tuple[int, int, bool] | None = None
+    for pause in (*recovery.CONFIRM_SECONDS[-2:], 0.0):
+        for table in TABLES:
+            run(new, f"DELETE FROM {table}")  # noqa: S608 - names of ours
+        try:
+            with closing(connect(path, readonly=True)) as old:
+                for table in "receipt", "incident":
+                    _copy(old, new, table)
+                letters, gap = _copy(old, new, "letter")
+                best = letters, gap, _save_accounts(old, new)
+        except _UNREADABLE:
+            best = None
+        if best is not None and best[2] and not best[1]:
+            break
+        time.sleep(pause)
+    return best
 
 
 def _save_accounts(old: apsw.Connection, new: apsw.Connection) -> bool:

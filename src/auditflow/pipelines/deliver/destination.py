@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from auditflow.errors import AuditFlowError
 from auditflow.pipelines.deliver.pause_gate import PauseGate, Stopped
-from auditflow.pipelines.deliver.policy import BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS
+from auditflow.pipelines.deliver.policy import ASKED_CAP_SECONDS, BACKOFF_BASE_SECONDS, BACKOFF_CAP_SECONDS
 from auditflow.plugin_call import is_never, text_of
 from auditflow.sinks._base import Outcome, Sink, Verdict, without_secrets
 
@@ -187,4 +187,4 @@ def worst(outcomes: Sequence[Outcome]) -> Outcome:
 def pause(attempt: float, at_least: float = 0.0) -> float:
     """Give the seconds to wait after the n-th failure in a row: exponential with full jitter, to a cap."""
     ceiling = min(BACKOFF_CAP_SECONDS, BACKOFF_BASE_SECONDS * 2 ** min(attempt - 1, 20))
-    return at_least + random.uniform(0, ceiling)  # noqa: S311 - jitter needs no secrecy
+    return min(at_least, ASKED_CAP_SECONDS) + random.uniform(0, ceiling)  # noqa: S311 - jitter needs no secrecy

@@ -15,6 +15,9 @@ BACKOFF_BASE_SECONDS: Final = 0.2
 BACKOFF_CAP_SECONDS: Final = 60.0
 """No wait before a retry is longer, unless the destination asks for it."""
 
+ASKED_CAP_SECONDS: Final = 300.0
+"""No wait that a destination asks for is longer."""
+
 WhenBlocked = Literal["hold", "dead-letter"]
 
 

@@ -309,8 +309,16 @@ _SIGNED = re.compile(r"AWS4-|Canonical String|security-token\s*:|Signature=|Cred
 """Marks of a message that quotes the signed request, with the session token among its headers."""
 
 
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")
+"""What the answer of a stranger may be full of."""
+
+
 def _reason(fault: _Fault, rule: Rule) -> str:
-    message = "" if rule is _SIGNATURE or _SIGNED.search(fault.message) else fault.message[:500]
+    message = (
+        ""
+        if rule is _SIGNATURE or _SIGNED.search(fault.message)
+        else _CONTROLS.sub(" ", fault.message[:500]).strip()
+    )
     return ": ".join(part for part in (fault.operation, fault.code, message) if part)
 
 
