@@ -77,3 +77,11 @@ async def test_what_follows_an_answer_is_no_answer_to_the_next_request():
         (outcome,) = await destination.deliver([b'{"eventType":"t"}'])
         assert outcome.verdict is Verdict.REJECTED
         await destination.close()
+
+
+async def test_what_keeps_tls_from_being_spoken_is_said_and_blocks(cloud):
+    destination = sink(cloud.url.replace("http://", "https://"))  # where plain HTTP is spoken
+    await destination.open()
+    (outcome,) = await destination.deliver([b'{"eventType":"t"}'])
+    await destination.close()
+    assert (outcome.verdict, outcome.code, outcome.ambiguous) == (Verdict.BLOCKED, "NoTls", False)

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from auditflow.plugin_call import text_of
 from auditflow.sinks._aws.session import partition
 from auditflow.sinks._base import DELIVERED, Outcome, Verdict
-from auditflow.sinks._http import retry_after, unknown_host, untrusted
+from auditflow.sinks._http import retry_after, tls_fault, unknown_host, untrusted
 
 MISSING: Final = "ResourceNotFoundException"
 STALE_SEQUENCE: Final = "InvalidSequenceTokenException"
@@ -214,6 +214,9 @@ def classify(error: Exception, place: Place) -> Outcome:
     rule = _rule(error, fault)
     if rule is _ACCEPTED:
         return DELIVERED
+    tls = tls_fault(error)
+    if tls and rule is not _TLS:
+        return Outcome(Verdict.BLOCKED, tls.code, f"{place.region}: {tls.reason}", tls.hint)
     return Outcome(
         rule.verdict,
         fault.code,
