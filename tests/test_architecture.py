@@ -13,7 +13,7 @@ SOURCE = Path(auditflow.__file__).parent
 TESTS = Path(__file__).parent
 
 LAYERS = (
-    {"errors", "masking", "outside_text", "units"},
+    {"aging", "errors", "masking", "outside_text", "units"},
     {"http_client", "plugin_call"},
     {"settings"},
     {"client", "event", "storage"},

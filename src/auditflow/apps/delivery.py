@@ -20,6 +20,7 @@ from auditflow.apps.operator import Operator
 from auditflow.apps.operator_audit import AuditedCommands, authenticating, operator_audit_of
 from auditflow.apps.pipeline_runtime import CHANGE_SECONDS, PipelineRuntime, Stores, ended, runtime_of
 from auditflow.apps.sink_service import sink_service
+from auditflow.apps.upkeep.clock import start_aging
 from auditflow.apps.upkeep.housekeeping import Housekeeping
 from auditflow.config import Config, Running, SinkChoice, TenantFolder, running
 from auditflow.ingest.operator_audit import ITSELF
@@ -48,6 +49,7 @@ async def run(
     """Deliver until told to stop. Raises JournalDamaged when the data has to be fixed by a restart."""
     stopping, reload_wanted = stop_requested(), reload_requested()
     journal = SqliteJournal.reader(directory.journal)
+    start_aging(journal)
     ledger = SqliteLedger(directory.ledger)
     folder = tenant_folder(config, catalogue, directory, keeps=True)
     enabled = running(config, folder.tenants if folder else None)

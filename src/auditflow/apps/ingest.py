@@ -9,6 +9,7 @@ import socket
 import time
 from typing import Final
 
+from auditflow import aging
 from auditflow.api import ingest_app
 from auditflow.api.operate.events import Where
 from auditflow.api.operate.status import Status
@@ -18,6 +19,7 @@ from auditflow.apps.data_directory import DataDirectory
 from auditflow.apps.http.server import Server
 from auditflow.apps.lifecycle import reload_requested, stop_requested
 from auditflow.apps.operator_audit import authenticating, keep, places
+from auditflow.apps.upkeep.clock import start_aging
 from auditflow.apps.upkeep.journal_room import JournalRoom
 from auditflow.config import Config, Running, Tenants, running
 from auditflow.ingest.admission import Admission
@@ -101,7 +103,9 @@ def _open(
         retention=config.journal.retention,
         dedup_window=config.journal.dedup_window,
         floor=max((account.progress.end() for account in ledger.accounts()), default=1),
+        aging=aging.now,
     )
+    start_aging(journal)
     owners = {each.name: each.tenant for each in running(config, tenants)}
     register(ledger, journal, owners)
     return journal, ledger

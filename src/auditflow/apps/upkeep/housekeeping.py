@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from auditflow import aging
 from auditflow.config import Config
 from auditflow.errors import JournalUnavailable
 from auditflow.ledger import Ledger, Selection
@@ -50,7 +51,7 @@ class Housekeeping:
 
     def _tidy(self, config: Config) -> dict[str, tuple[int, int]]:
         """Drop what is too old; give the extents of the dead letters that stay."""
-        now = time.time()
+        now = aging.now()
         self._ledger.forget_receipts(int((now - config.journal.retention) * 1000))
         if (age := config.dead_letters.max_age) is not None:
             extents = self._ledger.dead_letter_extents()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
+from auditflow import aging
 from auditflow.errors import TenantBacklogFull, TenantRefused
 from auditflow.ingest.admission import Admission
 from auditflow.journal import Journal
@@ -53,7 +54,7 @@ class JournalRoom:
         finished = self._ledger.finished_by_tenant()
         head = self._journal.head()
         lowest = min(finished.values(), default=head)
-        self._journal.evict(lowest, int(time.time() * 1000))
+        self._journal.evict(lowest, int(aging.now() * 1000))
         size = self._journal.size()
         behind = size * (head - lowest) // max(1, head - self._journal.oldest())
         if size < NEED_AT * self._limit or behind < BEHIND_AT * self._limit:
@@ -65,7 +66,7 @@ class JournalRoom:
         """Do what can be done at once for an append that found no room; shared by all that wait for it."""
         if self._making is None:
             finished = self._ledger.finished_by_tenant()
-            self._journal.evict(min(finished.values(), default=self._journal.head()), int(time.time() * 1000))
+            self._journal.evict(min(finished.values(), default=self._journal.head()), int(aging.now() * 1000))
             self._making = asyncio.create_task(self._relieve(finished))
             self._making.add_done_callback(self._made)
         await asyncio.shield(self._making)

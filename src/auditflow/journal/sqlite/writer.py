@@ -43,7 +43,8 @@ class SqliteJournal(SqliteReader):
     """The journal, open for appending. Commits on the event loop: what waits together shares one fsync.
 
     `floor` is the highest sequence number known from elsewhere: the ledger's. Numbers go on from there even
-    if the file is lost. `retention` and `dedup_window` are seconds, `max_size` is bytes.
+    if the file is lost. `retention` and `dedup_window` are seconds, `max_size` is bytes. By `aging`
+    ids leave the window; without it, by `clock`.
     """
 
     def __init__(  # noqa: PLR0913 - the settings of the configuration's section
@@ -55,12 +56,14 @@ class SqliteJournal(SqliteReader):
         dedup_window: float,
         floor: int = 1,
         clock: Callable[[], float] = time.time,
+        aging: Callable[[], float] | None = None,
     ) -> None:
         super().__init__(path)
         self._max_size = max_size
         self._retention = int(retention * 1000)
         self._window = Window(int(dedup_window * 1000))
         self._clock = clock
+        self._aging = aging or clock
         self._waiting: list[_Waiting] = []
         self._small: list[Ids] = []
         self._finished = 1
@@ -100,7 +103,7 @@ class SqliteJournal(SqliteReader):
     def find(self, event_id: str) -> Iterator[int]:
         """Give the sequence numbers of the events with this id, newest first: one for each tenant that used it."""
         (key,) = split_ids(pack_ids([event_id]))
-        since = self._now() - self._window.milliseconds
+        since = self._since()
         recent = self._window.recent(key)
         if recent is not None and (self.appended_at(recent) or 0) > since:
             yield recent  # and mostly that is all that is asked for
@@ -167,12 +170,10 @@ class SqliteJournal(SqliteReader):
                 one.future.set_result(answer)
 
     def _store(self, waiting: list[_Waiting]) -> list[Appended]:
-        at = self._now()
-        self._window.expire(at)
+        at, since = self._now(), self._since()
+        self._window.expire(since + self._window.milliseconds)
         with self._writing() as connection:
-            group = GroupCommit(
-                self._head, Lookup(connection, self._window, at - self._window.milliseconds), at
-            )
+            group = GroupCommit(self._head, Lookup(connection, self._window, since), at)
             answers = [group.add(one.batch, one.keys) for one in waiting]
             if group.events:
                 self._write(connection, group, at)
@@ -263,7 +264,7 @@ class SqliteJournal(SqliteReader):
         """Remember the ids inside the window, from sequence number `start` on."""
         if not start:
             self._window = Window(self._window.milliseconds)
-        since = self._now() - self._window.milliseconds
+        since = self._since()
         for values in each(connection, SQL.ids_ascending, start=start):
             row = Ids(*values)
             if row.appended_at > since and row.sound():
@@ -271,6 +272,10 @@ class SqliteJournal(SqliteReader):
 
     def _now(self) -> int:
         return int(self._clock() * 1000)
+
+    def _since(self) -> int:
+        """Give when the deduplication window begins."""
+        return int(self._aging() * 1000) - self._window.milliseconds
 
 
 def _at_least(known: int, head: int) -> int:

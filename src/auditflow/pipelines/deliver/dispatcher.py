@@ -165,7 +165,7 @@ class Dispatcher:
                 return replace(outcome, reason=f"gave up after {batch.attempts} attempts: {outcome.reason}")
         # what the rate has delayed is none the worse for it
         since = batch.first_failed if policy.rate else batch.accepted_at[i]
-        if self._log.now() - since > policy.max_age * 1000:
+        if self._log.aging_now() - since > policy.max_age * 1000:
             return replace(outcome, reason=f"gave up after delivery.max-age: {outcome.reason}")
         return None
 

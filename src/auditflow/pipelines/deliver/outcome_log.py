@@ -39,6 +39,9 @@ class Settlement:
 class OutcomeLog(Protocol):
     """Where a dispatcher writes what has become of events: those of the journal, or those of dead letters."""
 
+    def aging_now(self) -> int:
+        """Give the time by which events are given up for their age, in milliseconds."""
+
     def now(self) -> int:
         """Give Unix time in milliseconds."""
 

@@ -8,6 +8,7 @@ from itertools import chain
 
 import msgspec
 
+from auditflow import aging
 from auditflow.event.model import owner_and_id
 from auditflow.ledger import LOST, DeadLetter, Progress, Receipt, Update
 from auditflow.ledger.progress import runs
@@ -73,6 +74,10 @@ class PipelineOutcomes:
     def now(self) -> int:
         """Give Unix time in milliseconds."""
         return int(self._clock() * 1000)
+
+    def aging_now(self) -> int:
+        """Give the time by which events are given up for their age, in milliseconds."""
+        return int((aging.now() if self._clock is time.time else self._clock()) * 1000)
 
     def lost(self, end: int, sequences: Sequence[int], reason: str) -> None:
         """Dead-letter events before `end` that the journal can no longer give: one dead letter for each unbroken run."""

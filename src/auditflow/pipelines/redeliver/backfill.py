@@ -98,6 +98,10 @@ class BackfillOutcomes:
     letters: list[DeadLetter] = field(default_factory=list)
     attempts: int = 0
 
+    def aging_now(self) -> int:
+        """Give the time by which events are given up for their age, in milliseconds."""
+        return self.record.aging_now()
+
     def now(self) -> int:
         """Give Unix time in milliseconds."""
         return self.record.now()

@@ -85,6 +85,10 @@ class DeadLetterOutcomes:
         self._record = record
         self._recorder = recorder
 
+    def aging_now(self) -> int:
+        """Give the time by which events are given up for their age, in milliseconds."""
+        return self._record.aging_now()
+
     def now(self) -> int:
         """Give Unix time in milliseconds."""
         return self._record.now()
