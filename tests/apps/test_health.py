@@ -80,3 +80,14 @@ async def test_the_port_is_that_of_the_role(role: str):
         command = [sys.executable, "-m", "auditflow.apps.health"]
         done = await asyncio.to_thread(subprocess.run, command, env=environment, check=False)
     assert done.returncode == (role == "delivery")
+
+
+async def test_the_port_is_that_of_the_configuration(tmp_path: Path, issue):
+    certificate, key = issue()
+    async with serving(TlsConfig(certificate=certificate, key=key)) as port:
+        file = tmp_path / "auditflow.yaml"
+        file.write_text(f"server: {{port: {port}, tls: {{certificate: a, key: b}}}}\n")
+        environment = os.environ | {"AUDITFLOW_CONFIG": str(file)}
+        command = [sys.executable, "-m", "auditflow.apps.health"]
+        done = await asyncio.to_thread(subprocess.run, command, env=environment, check=False)
+    assert done.returncode == 0

@@ -8,21 +8,22 @@ import sys
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 
+from auditflow.config.listening import listening
+
 SECONDS: Final = 2.0
 """How long each of two attempts may take."""
 
 
 def main() -> None:
-    """Ask the port that the environment names, as `serve` reads it: delivery alone has that of the sink service."""
-    delivery = os.environ.get("AUDITFLOW_ROLE") == "delivery"
-    name, usual = ("AUDITFLOW_SINK_PORT", 8082) if delivery else ("AUDITFLOW_PORT", 8080)
-    sys.exit(not answers(int(os.environ.get(name, usual))))
+    """Ask where environment and configuration say that `serve` listens: delivery alone has the sink service only."""
+    place = listening(os.environ, sink=os.environ.get("AUDITFLOW_ROLE") == "delivery")
+    sys.exit(not answers(place.port, place.host))
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = "127.0.0.1") -> bool:
     """Tell whether a server on this machine is alive, by HTTP or HTTPS."""
-    return _is_alive(HTTPConnection("127.0.0.1", port, timeout=SECONDS)) or _is_alive(
-        HTTPSConnection("127.0.0.1", port, timeout=SECONDS, context=trusting())
+    return _is_alive(HTTPConnection(host, port, timeout=SECONDS)) or _is_alive(
+        HTTPSConnection(host, port, timeout=SECONDS, context=trusting())
     )
 
 

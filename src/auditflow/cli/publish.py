@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from auditflow.cli._shared.access import ACCESS
-from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.options import HERE, UrlOption
 from auditflow.cli._shared.output import Exit
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def run(
             help="NDJSON, one event a line; a .json file holds one event or an array; - is standard input.",
         ),
     ] = None,
-    url: UrlOption = "http://127.0.0.1:8080",
+    url: UrlOption = HERE,
     batch: Annotated[
         int, typer.Option(envvar="AUDITFLOW_BATCH", min=1, max=10_000, help="Events in one request.")
     ] = 500,

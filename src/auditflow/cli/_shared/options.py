@@ -1,8 +1,9 @@
 """Options that several commands share: flag, environment variable and help text, written once."""
 # Tested in tests/cli/test_cli.py.
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -35,8 +36,16 @@ FormatOption = Annotated[
 ]
 
 
-def _with_scheme(url: str) -> str:
-    return url if "://" in url else f"http://{url}"
+HERE: Final = ""
+"""The server on this machine."""
+
+
+def _address(url: str) -> str:
+    if url:
+        return url if "://" in url else f"http://{url}"
+    from auditflow.config.listening import listening
+
+    return listening(os.environ).url
 
 
 UrlOption = Annotated[
@@ -45,7 +54,8 @@ UrlOption = Annotated[
         "--url",
         envvar="AUDITFLOW_URL",
         metavar="URL",
-        callback=_with_scheme,
+        callback=_address,
         help="Where AuditFlow listens; http:// unless it says https://.",
+        show_default="as auditflow.yaml says, else http://127.0.0.1:8080",
     ),
 ]

@@ -2,18 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._shared.options import FormatOption, UrlOption
+from auditflow.cli._shared.options import HERE, FormatOption, UrlOption
 from auditflow.cli._shared.output import Exit, Format, safe, show_json, show_table
 from auditflow.cli._shared.server import ask
 from auditflow.cli._shared.times import instant
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Events that could not be delivered.")
 
-HERE: Final = "http://127.0.0.1:8080"
 
 PipelineOption = Annotated[
     str | None,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.options import HERE, UrlOption
 from auditflow.cli._shared.output import reference
 
 
@@ -14,7 +14,7 @@ def run(
         str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline; TENANT/NAME for a tenant's.")
     ],
     yes: Annotated[bool, typer.Option("--yes", "-y", envvar="AUDITFLOW_YES", help="Do not ask.")] = False,
-    url: UrlOption = "http://127.0.0.1:8080",
+    url: UrlOption = HERE,
 ) -> None:
     """Give up what a pipeline still has to deliver. It must be disabled or out of the configuration.
 

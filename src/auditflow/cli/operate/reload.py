@@ -2,11 +2,11 @@
 
 import typer
 
-from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.options import HERE, UrlOption
 from auditflow.cli._shared.output import safe
 
 
-def run(url: UrlOption = "http://127.0.0.1:8080") -> None:
+def run(url: UrlOption = HERE) -> None:
     """Read the configuration file again. AuditFlow also does so by itself when the file changes."""
     from auditflow.cli._shared.server import ask
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.options import HERE, UrlOption
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", envvar="AUDITFLOW_DRY_RUN", help="Say how many, and do nothing.")
     ] = False,
-    url: UrlOption = "http://127.0.0.1:8080",
+    url: UrlOption = HERE,
 ) -> None:
     """Deliver events from the journal again. Their pipeline is new or repaired; its condition applies."""
     from auditflow.cli._shared.server import ask

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from auditflow.cli._shared.options import UrlOption
+from auditflow.cli._shared.options import HERE, UrlOption
 
 
 def run(
     pipeline: Annotated[
         str, typer.Argument(metavar="PIPELINE", help="Name of the pipeline; TENANT/NAME for a tenant's.")
     ],
-    url: UrlOption = "http://127.0.0.1:8080",
+    url: UrlOption = HERE,
 ) -> None:
     """Let a paused pipeline deliver again."""
     from urllib.parse import quote

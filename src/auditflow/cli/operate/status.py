@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._shared.options import FormatOption, UrlOption
+from auditflow.cli._shared.options import HERE, FormatOption, UrlOption
 from auditflow.cli._shared.output import Format, console, reference, show_json
 from auditflow.errors import ServerUnreachable
 
 
 def run(
-    url: UrlOption = "http://127.0.0.1:8080",
+    url: UrlOption = HERE,
     watch: Annotated[
         bool,
         typer.Option(

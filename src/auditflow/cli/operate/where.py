@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from auditflow.cli._shared.options import FormatOption, UrlOption
+from auditflow.cli._shared.options import HERE, FormatOption, UrlOption
 from auditflow.cli._shared.output import Format, reference, safe, show_json, show_table
 
 
@@ -17,7 +17,7 @@ def run(
             envvar="AUDITFLOW_TENANT", metavar="ID", help="The event of this tenant.", show_default="any"
         ),
     ] = "",
-    url: UrlOption = "http://127.0.0.1:8080",
+    url: UrlOption = HERE,
     format: FormatOption = Format.TEXT,  # noqa: A002 - the name of the option
 ) -> None:
     """Show where an event is. It is filtered, pending, delivered or dead-lettered in each pipeline."""
