@@ -188,6 +188,15 @@ class DataDirectoryUnusable(AuditFlowError):
     hint_template = "{suggestion}"
 
 
+class TooFewFiles(AuditFlowError):
+    """No more than {limit} files may be open at once, and AuditFlow needs {least} at least."""
+
+    code = "TOO_FEW_FILES"
+    hint_template = (
+        "Raise the limit to {enough} or more: ulimit -n {enough}, or LimitNOFILE={enough} of systemd."
+    )
+
+
 class DataDirectoryInUse(AuditFlowError):
     """The data directory {path} is in use by {holder}."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from auditflow.apps.configuration.active import IN_FORCE, ConfigFile
+from auditflow.apps.descriptors import raise_limit
 from auditflow.apps.serve import RoleName, Start, serve
 from auditflow.errors import AuditFlowError
 from auditflow.masking import VARIABLES, hide, hide_within
@@ -33,6 +34,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     def run(self) -> int:
         """Run until stopped; give the exit status. Raises AuditFlowError when it cannot start."""
         logs.configure(self.log_level, self.log_format, "serve" if self.role == "all" else self.role)
+        if IN_FORCE not in os.environ:  # a role under a supervisor has the supervisor's
+            raise_limit()
         return serve(self._start(), self.role)
 
     def _start(self) -> Start:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import resource
+import time
 from asyncio import Transport
 from math import inf
 from typing import Any, Final, cast
@@ -27,12 +28,28 @@ _NOISE: Final = ("Invalid HTTP request received.", "Unsupported upgrade request.
 """What uvicorn logs of anybody's garbage: whoever can connect could fill the log with it."""
 logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))
 
+TOLD_SECONDS: Final = 10.0
+_told_at = -TOLD_SECONDS
+_log = logging.getLogger(__name__)
+
 _upgrade = re.compile(rb"^upgrade(?=[ \t]*:)", re.IGNORECASE | re.MULTILINE)
 
 
 def most_connections() -> int:
     """Give how many connections the limit on open files (`ulimit -n`) leaves room for."""
     return max(10, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES)
+
+
+def _tell_crowded(most: int) -> None:
+    """Log that connections are refused; the same again only after a while, for anybody can bring that about."""
+    global _told_at  # noqa: PLW0603 - one log for all connections of the process
+    now = time.monotonic()
+    if now - _told_at >= TOLD_SECONDS:
+        _told_at = now
+        _log.warning(
+            "more than %d connections at once: further ones are closed; raise the limit on open files (ulimit -n), or see who "
+            "keeps them open", most,
+        )  # fmt: skip
 
 
 class Connection(Protocol):
@@ -63,6 +80,7 @@ class Connection(Protocol):
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
         if len(self.connections) > self._most:
+            _tell_crowded(self._most)
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
