@@ -12,7 +12,7 @@ import apsw
 
 from auditflow.ledger.sqlite.account_rows import SQL
 from auditflow.ledger.sqlite.ledger import SqliteLedger
-from auditflow.storage.sqlite import run, transaction
+from auditflow.storage.sqlite import add_functions, run, transaction
 
 
 class MemoryLedger(SqliteLedger):
@@ -20,6 +20,7 @@ class MemoryLedger(SqliteLedger):
 
     def __init__(self) -> None:  # not the file's: there is none
         self._memory = apsw.Connection(":memory:")
+        add_functions(self._memory)
         self._lock = Lock()
         self._clock = time.time
         for statement in SQL.schema():

@@ -20,6 +20,7 @@ import apsw
 from auditflow.errors import JournalDamaged, JournalOfAnotherVersion
 from auditflow.storage.sqlite import (
     PAGE,
+    add_functions,
     connect,
     create_directory,
     is_cut_short,
@@ -49,10 +50,14 @@ Fill = Callable[[apsw.Connection], None]
 """Writes the first rows of a new file."""
 
 
-def inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool = True) -> apsw.Connection:
+def inspect(
+    path: Path, statements: Statements, check: Fill, *, heed_note: bool = True, upgrade: Fill | None = None
+) -> apsw.Connection:
     """Open a file and look at all that every later step relies on; damage has to be found several times in a row.
 
     One read that fails, or brings nothing, can look like damage to SQLite, and what follows sets the file aside.
+
+    `upgrade` brings what an earlier release has written up to date.
 
     A note that it was found damaged in use is taken for damage unless `heed_note` is False: then `check` decides.
 
@@ -61,13 +66,15 @@ def inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool 
     """
     for pause in CONFIRM_SECONDS:
         try:
-            return _inspect(path, statements, check, heed_note=heed_note)
+            return _inspect(path, statements, check, upgrade, heed_note=heed_note)
         except JournalDamaged:
             time.sleep(pause)
-    return _inspect(path, statements, check, heed_note=heed_note)
+    return _inspect(path, statements, check, upgrade, heed_note=heed_note)
 
 
-def _inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool) -> apsw.Connection:
+def _inspect(
+    path: Path, statements: Statements, check: Fill, upgrade: Fill | None, *, heed_note: bool
+) -> apsw.Connection:
     if not holds_something(path, PAGE):  # to open it would make SQLite delete its write-ahead log
         raise JournalDamaged(path=path, reason="the file is missing or next to empty")
     if heed_note:
@@ -77,6 +84,8 @@ def _inspect(path: Path, statements: Statements, check: Fill, *, heed_note: bool
         connection = connect(path)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         writable(connection, path)
+        if upgrade:
+            upgrade(connection)
         _compare(connection, path, statements)
         check(connection)
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
@@ -97,6 +106,7 @@ def create(path: Path, statements: Statements, fill: Fill) -> None:
     os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     connection = apsw.Connection(str(draft))
     try:
+        add_functions(connection)
         run(connection, "PRAGMA journal_mode = OFF")  # a draft is thrown away, not rolled back
         run(connection, "PRAGMA synchronous = OFF")  # flushed once, when it is complete
         run(connection, f"PRAGMA page_size = {PAGE}")

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
+from zlib import crc32
 
 import apsw
 
@@ -30,6 +31,7 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags)
     try:
         connection.set_busy_timeout(BUSY_MILLISECONDS)
+        add_functions(connection)
         run(connection, "PRAGMA trusted_schema = OFF")
         run(connection, "PRAGMA cell_size_check = ON")
         if not readonly:
@@ -40,6 +42,20 @@ def connect(path: Path, *, readonly: bool = False) -> apsw.Connection:
         connection.close(force=True)
         raise
     return connection
+
+
+def add_functions(connection: apsw.Connection) -> None:
+    """Let statements call our functions."""
+    connection.create_scalar_function("checksum", checksum, -1, deterministic=True)
+
+
+def checksum(*values: apsw.SQLiteValue) -> int:
+    """Give the CRC-32 of several values, which the statements of a file may use as a function."""
+    crc = 0
+    for value in values:
+        data = value if isinstance(value, bytes) else str(value).encode()
+        crc = crc32(data, crc32(len(data).to_bytes(8, "little"), crc))
+    return crc
 
 
 def run(connection: apsw.Connection, sql: str, *values: apsw.SQLiteValue) -> list[Any]:

@@ -9,7 +9,7 @@ import apsw
 import pytest
 
 from auditflow.errors import JournalDamaged, JournalUnavailable
-from auditflow.ledger import DeadLetter, Progress, Update
+from auditflow.ledger import DeadLetter, Progress, Receipt, Replay, Selection, Update
 from auditflow.ledger.sqlite import salvage
 from auditflow.ledger.sqlite.ledger import SqliteLedger
 from auditflow.storage import recovery
@@ -258,4 +258,74 @@ def test_a_damaged_ledger_that_cannot_be_read_once_is_read_again(path: Path, mon
     ledger = SqliteLedger(path)
     assert contents(ledger)[:2] == before[:2]
     assert "Every pipeline goes on where it was" in ledger.incidents()[-1]
+    ledger.close()
+
+
+def change(path: Path, sql: str) -> None:
+    connection = apsw.Connection(str(path))
+    connection.create_scalar_function("checksum", lambda *_: 0, -1)
+    connection.execute(sql).fetchall()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "column", ["event = x'7b7d'", "reason = 'other'", "sequence = sequence + 1", "event_id = 'other'", "history = '[1]'"]
+)  # fmt: skip
+def test_a_dead_letter_that_is_not_as_it_was_written_is_never_given(path: Path, column: str):
+    filled(path).close()
+    change(path, f"UPDATE letter SET {column} WHERE id = 2")
+    ledger = SqliteLedger(path)
+    with pytest.raises(JournalDamaged, match="does not match its checksum"):
+        ledger.dead_letters()
+    ledger.close()
+    ledger = SqliteLedger(path)  # which has been told that there is damage
+    assert [letter.id for letter in ledger.dead_letters()] == [1, 3, 4, 5]
+    assert (
+        "4 dead letters were saved; up to 1 could not be read. Every pipeline goes on"
+        in ledger.incidents()[-1]
+    )
+    ledger.close()
+
+
+def test_a_receipt_that_is_not_as_it_was_written_is_never_given(path: Path):
+    ledger = filled(path)
+    receipt = Receipt("a", 1, 9, 1_700_000_000_000, 1, '{"destination":"x"}')
+    progress = ledger.accounts()[0].progress.copy()
+    ledger.commit([Update("a", progress, receipts=[receipt])])
+    assert ledger.receipt_of("a", 5) == receipt
+    ledger.close()
+    change(path, """UPDATE receipt SET place = '{"destination":"y"}' WHERE pipeline = 'a'""")
+    ledger = SqliteLedger(path)
+    with pytest.raises(JournalDamaged, match="does not match its checksum"):
+        ledger.receipt_of("a", 5)
+    ledger.close()
+
+
+def test_what_is_changed_as_it_should_be_keeps_matching(path: Path):
+    ledger = filled(path)
+    [one, *_] = ledger.dead_letters()
+    ledger.replay(Selection(ids=[one.id]), Replay(event=b'{"eventType":"b"}', by="me"), at=5)
+    ledger.register(["a", "b"], 100, 1)
+    assert ledger.dead_letters()[0].id == one.id
+    ledger.purge(Selection(ids=[ledger.dead_letters()[-1].id]))
+    assert ledger.dead_letters()
+    ledger.close()
+
+
+def test_a_ledger_of_an_earlier_release_is_guarded_from_now_on(path: Path):
+    ledger = filled(path)
+    before = contents(ledger)
+    ledger.close()
+    change(
+        path,
+        "DROP TRIGGER letter_checksum_goes; DROP TRIGGER receipt_checksum_goes; DROP TABLE letter_checksum; "
+        "DROP TABLE receipt_checksum",
+    )
+    ledger = SqliteLedger(path)
+    assert contents(ledger) == before
+    ledger.close()
+    change(path, "UPDATE letter SET event = x'7b7d' WHERE id = 1")
+    ledger = SqliteLedger(path)
+    with pytest.raises(JournalDamaged, match="checksum"):
+        ledger.dead_letters()
     ledger.close()

@@ -12,6 +12,7 @@ import apsw
 
 from auditflow.ledger import DeadLetter, DeadLetterGroup, Replay, Replayed, Selection
 from auditflow.ledger.sqlite.account_rows import SQL, get, put
+from auditflow.ledger.sqlite.checksums import guarded
 from auditflow.storage.sqlite import run
 
 READ_BYTES: Final = 8 * 2**20
@@ -23,7 +24,9 @@ PURGED: Final = '{"purged":true}'
 
 def add(connection: apsw.Connection, letters: Iterable[DeadLetter]) -> None:
     """Write new dead letters; their accounts count them already."""
-    connection.executemany(SQL.add_letter, [_values(letter) for letter in letters])
+    if values := [_values(letter) for letter in letters]:
+        connection.executemany(SQL.add_letter, values)
+        run(connection, SQL.guard_letters)
 
 
 def find(connection: apsw.Connection, selection: Selection, after: int, limit: int) -> list[DeadLetter]:
@@ -46,7 +49,7 @@ def dead_events(connection: apsw.Connection, selection: Selection) -> int:
 def of(connection: apsw.Connection, pipeline: str, sequence: int) -> DeadLetter | None:
     """Give the dead letter that holds an event of a pipeline."""
     for row in run(connection, SQL.letter_at_or_before, pipeline, sequence):
-        letter = DeadLetter(*row)
+        letter = DeadLetter(*guarded(row, "dead letter"))
         if sequence < letter.sequence + letter.count:
             return letter
     return None
@@ -61,7 +64,11 @@ def replay(connection: apsw.Connection, selection: Selection, how: Replay, at: i
     """Mark dead letters to be delivered again; give how many events they hold."""
     values = selection.values() | {"to": how.to}
     counts = dict(_run(connection, SQL.count_replayable, values))
-    _run(connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event, "by": how.by})
+    changed = _run(
+        connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event, "by": how.by}
+    )
+    if how.event is not None:
+        run(connection, SQL.guard_letters_again, json.dumps([letter for (letter,) in changed]))
     for pipeline, count in counts.items():
         _move(connection, pipeline, dead_lettered=-count, replaying=count)
     return sum(counts.values())
@@ -71,6 +78,7 @@ def purge(connection: apsw.Connection, selection: Selection, at: int) -> int:
     """Delete dead letters, leaving receipts that say so; give how many events they held."""
     values = selection.values()
     _run(connection, SQL.add_receipts_of_purged, values | {"at": at, "place": PURGED})
+    run(connection, SQL.guard_receipts)
     [(count,)] = _run(connection, SQL.count_purgeable, values)
     _run(connection, SQL.purge, values)
     return int(count)
@@ -81,6 +89,7 @@ def settle(connection: apsw.Connection, replayed: Replayed) -> None:
     for handed in replayed.delivered:
         ids = json.dumps(handed.ids)
         run(connection, SQL.add_receipts_of_letters, handed.at, handed.attempts, handed.place, ids)
+        run(connection, SQL.guard_receipts)
         _end(connection, "delivered", ids)
     _end(connection, "filtered", json.dumps(replayed.filtered))
     failed: Counter[str] = Counter()
@@ -88,6 +97,7 @@ def settle(connection: apsw.Connection, replayed: Replayed) -> None:
         values = letter.code, letter.reason, letter.attempts, letter.last_failed, letter.id
         for pipeline, count in run(connection, SQL.fail_again, *values):
             failed[pipeline] += count
+    run(connection, SQL.guard_letters_again, json.dumps([letter.id for letter in replayed.failed]))
     for pipeline, count in failed.items():
         _move(connection, pipeline, dead_lettered=count, replaying=-count)
 
@@ -110,7 +120,7 @@ def _some(cursor: apsw.Cursor) -> list[DeadLetter]:
     """Read dead letters, no more at once than memory should hold."""
     letters, total = [], 0
     for row in cursor:
-        letters.append(letter := DeadLetter(*row))
+        letters.append(letter := DeadLetter(*guarded(row, "dead letter")))
         total += len(letter.event)
         if total > READ_BYTES:
             break

@@ -27,9 +27,10 @@ from auditflow.ledger import (
     Update,
 )
 from auditflow.ledger.accounting import applied, registered
-from auditflow.ledger.sqlite import account_rows, replay_rows, salvage
+from auditflow.ledger.sqlite import account_rows, checksums, replay_rows, salvage
 from auditflow.ledger.sqlite import dead_letter_rows as letter_rows
 from auditflow.ledger.sqlite.account_rows import SQL
+from auditflow.ledger.sqlite.checksums import guarded
 from auditflow.storage import incidents, recovery
 from auditflow.storage.reading import Reading, inode
 from auditflow.storage.sqlite import connect, each, explained, run, sidecar, transaction, usable
@@ -127,12 +128,16 @@ class LedgerReader(Ledger):
         """Give the newest receipt for an event of a pipeline, if there is one."""
         with self._read() as connection:
             found = each(connection, SQL.receipts, pipeline=pipeline, sequence=sequence) if connection else ()
-            return next((one for one in (Receipt(*row) for row in found) if one.holds(sequence)), None)
+            return next(
+                (one for one in (Receipt(*guarded(row, "receipt")) for row in found) if one.holds(sequence)),
+                None,
+            )
 
     def owed(self, pipeline: str, limit: int = 1_000) -> list[Receipt]:
         """Give receipts of events that the first destination is to get, too, by their first number."""
         with self._read() as connection:
-            return [Receipt(*row) for row in run(connection, SQL.owed, pipeline, limit)] if connection else []
+            rows = run(connection, SQL.owed, pipeline, limit) if connection else []
+            return [Receipt(*guarded(row, "receipt")) for row in rows]
 
     def finished_by_tenant(self) -> dict[str, int]:
         """Give for each tenant the number below which its pipelines are finished: those active or with events to deliver."""
@@ -263,7 +268,10 @@ class SqliteLedger(LedgerReader):
             if not self._path.exists() and not sidecar(self._path, "-wal").exists():
                 recovery.create(self._path, SQL, lambda _: None)
             try:
-                connection = recovery.inspect(self._path, SQL, _check, heed_note=False)
+                check = _check_all if sidecar(self._path, "-damaged").exists() else _check
+                connection = recovery.inspect(
+                    self._path, SQL, check, heed_note=False, upgrade=checksums.introduce
+                )
             except JournalDamaged as damage:
                 reason, at = str(damage.facts["reason"]), int(self._clock() * 1000)
                 recovery.create(self._path, SQL, lambda new: _rescue(new, self._path, at, reason))
@@ -315,9 +323,12 @@ def _apply(connection: apsw.Connection, update: Update) -> None:
     receipts = [
         (r.pipeline, r.first, r.last, r.at, r.attempts, r.place, r.members, r.owed) for r in update.receipts
     ]
-    connection.executemany(SQL.add_receipt, receipts)
+    if receipts:
+        connection.executemany(SQL.add_receipt, receipts)
+        run(connection, SQL.guard_receipts)
     if update.paid:
         run(connection, SQL.pay, json.dumps(update.paid))
+        run(connection, SQL.guard_receipts_again, json.dumps(update.paid))
 
 
 def _rescue(connection: apsw.Connection, path: Path, at: int, reason: str) -> None:
@@ -332,3 +343,10 @@ def _check(connection: apsw.Connection) -> None:
     if verdict != [("ok",)]:
         raise apsw.CorruptError(str(verdict[0][0]))
     account_rows.accounts(connection)
+
+
+def _check_all(connection: apsw.Connection) -> None:
+    """Look at every row, because somebody has met damage."""
+    _check(connection)
+    if run(connection, SQL.unsound_letters) or run(connection, SQL.unsound_receipts):
+        raise apsw.CorruptError("rows do not match their checksums")

@@ -101,6 +101,20 @@ CREATE INDEX receipt_last ON receipt (pipeline, last, first)
 -- name: create_owed_index
 CREATE INDEX receipt_owed ON receipt (pipeline, first, owed) WHERE owed > 0
 
+-- name: create_letter_checksum
+-- Guards a dead letter: the only copy of an event once the journal has dropped it.
+CREATE TABLE letter_checksum (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL)
+
+-- name: create_letter_checksum_trigger
+CREATE TRIGGER letter_checksum_goes AFTER DELETE ON letter BEGIN DELETE FROM letter_checksum WHERE id = old.id; END
+
+-- name: create_receipt_checksum
+-- Guards a receipt: what says where an event is.
+CREATE TABLE receipt_checksum (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL)
+
+-- name: create_receipt_checksum_trigger
+CREATE TRIGGER receipt_checksum_goes AFTER DELETE ON receipt BEGIN DELETE FROM receipt_checksum WHERE id = old.id; END
+
 -- name: create_incident
 -- What recovery had to do, for people.
 CREATE TABLE incident (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT NOT NULL)
@@ -169,10 +183,35 @@ INSERT OR REPLACE INTO last_commit (only, token) VALUES (1, ?)
 INSERT INTO letter (pipeline, sequence, code, reason, event, count, attempts, first_failed, last_failed, tenant, event_id)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: letter_sum
+-- Over all that is said of the event; "checksum" is a function of ours.
+checksum(id, pipeline, sequence, code, reason, CAST(event AS BLOB), count, attempts, first_failed, last_failed, tenant,
+event_id, history)
+
+-- name: guard_letters
+-- Those that are new; numbers only grow.
+INSERT INTO letter_checksum (id, crc)
+SELECT id, {letter_sum} FROM letter WHERE id > (SELECT coalesce(max(id), 0) FROM letter_checksum)
+
+-- name: guard_unguarded_letters
+INSERT INTO letter_checksum (id, crc) SELECT id, {letter_sum} FROM letter WHERE id NOT IN (SELECT id FROM letter_checksum)
+
+-- name: guard_letters_again
+-- Those that have changed.
+INSERT OR REPLACE INTO letter_checksum (id, crc)
+SELECT id, {letter_sum} FROM letter WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: unsound_letters
+SELECT id FROM letter WHERE {letter_sum} <> (SELECT crc FROM letter_checksum AS guard WHERE guard.id = letter.id)
+
+-- name: drop_letter
+DELETE FROM letter WHERE id = ?
+
 -- name: letter_columns
--- An edited event was written as text once.
+-- An edited event was written as text once. The last two differ when the row is not as it was written.
 pipeline, sequence, code, reason, CAST(event AS BLOB), count, attempts, first_failed, last_failed, tenant, event_id,
-id, target, rate, replayed_at, history
+id, target, rate, replayed_at, history,
+(SELECT crc FROM letter_checksum AS guard WHERE guard.id = letter.id), {letter_sum}
 
 -- name: chosen
 -- What a Selection selects.
@@ -214,7 +253,7 @@ SET target = coalesce(:to, pipeline), rate = :rate, replayed_at = :at,
   history = iif(:event IS NULL, history, json_insert(history, '$[#]',
     json_object('editedAt', :at, 'editedBy', :by, 'event', CAST(event AS TEXT)))),
   event = coalesce(CAST(:event AS BLOB), event)
-WHERE {replayable}
+WHERE {replayable} RETURNING id
 
 -- name: letter_at_or_before
 SELECT {letter_columns} FROM letter WHERE pipeline = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1
@@ -222,8 +261,30 @@ SELECT {letter_columns} FROM letter WHERE pipeline = ? AND sequence <= ? ORDER B
 -- name: add_receipt
 INSERT INTO receipt (pipeline, first, last, at, attempts, place, members, owed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: receipt_sum
+checksum(id, pipeline, first, last, at, attempts, place, members, owed)
+
+-- name: guard_receipts
+INSERT INTO receipt_checksum (id, crc)
+SELECT id, {receipt_sum} FROM receipt WHERE id > (SELECT coalesce(max(id), 0) FROM receipt_checksum)
+
+-- name: guard_unguarded_receipts
+INSERT INTO receipt_checksum (id, crc)
+SELECT id, {receipt_sum} FROM receipt WHERE id NOT IN (SELECT id FROM receipt_checksum)
+
+-- name: guard_receipts_again
+INSERT OR REPLACE INTO receipt_checksum (id, crc)
+SELECT id, {receipt_sum} FROM receipt WHERE id IN (SELECT value FROM json_each(?))
+
+-- name: unsound_receipts
+SELECT id FROM receipt WHERE {receipt_sum} <> (SELECT crc FROM receipt_checksum AS guard WHERE guard.id = receipt.id)
+
+-- name: drop_receipt
+DELETE FROM receipt WHERE id = ?
+
 -- name: receipt_columns
-pipeline, first, last, at, attempts, place, members, owed, id
+pipeline, first, last, at, attempts, place, members, owed, id,
+(SELECT crc FROM receipt_checksum AS guard WHERE guard.id = receipt.id), {receipt_sum}
 
 -- name: owed
 SELECT {receipt_columns} FROM receipt WHERE pipeline = ? AND owed > 0 ORDER BY first LIMIT ?

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import apsw
 
-from auditflow.ledger.sqlite import account_rows
+from auditflow.ledger.sqlite import account_rows, checksums
 from auditflow.storage import recovery
 from auditflow.storage.sqlite import connect, run
 
-TABLES: Final = ("receipt", "incident", "letter", "pipeline", "lane")
+TABLES: Final = ("receipt", "incident", "letter", *checksums.TABLES, "pipeline", "lane")
 
 _UNREADABLE: Final = (apsw.Error, UnicodeDecodeError, ValueError, TypeError)
 
@@ -54,6 +54,8 @@ def _saved(new: apsw.Connection, path: Path) -> tuple[int, int, bool] | None:
                 for table in "receipt", "incident":
                     _copy(old, new, table)
                 letters, gap = _copy(old, new, "letter")
+                unsound = _check_copies(old, new)
+                letters, gap = letters - unsound, gap + unsound
                 best = letters, gap, _save_accounts(old, new)
         except _UNREADABLE:
             best = None
@@ -61,6 +63,15 @@ def _saved(new: apsw.Connection, path: Path) -> tuple[int, int, bool] | None:
             break
         time.sleep(pause)
     return best
+
+
+def _check_copies(old: apsw.Connection, new: apsw.Connection) -> int:
+    """Leave out copies that do not match their checksums; give how many dead letters."""
+    for table in checksums.TABLES:
+        _copy(old, new, table)
+    unsound = checksums.drop_unsound(new)
+    checksums.guard(new)
+    return unsound
 
 
 def _save_accounts(old: apsw.Connection, new: apsw.Connection) -> bool:
