@@ -18,6 +18,10 @@ from auditflow.ingest.limits import Limits
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 
+LARGE = 32 * 2**20
+"""More than the buffers of the system between the two hold."""
+
+
 async def echo(scope, receive, send) -> None:
     """Answer with the size of the body."""
     size, more = 0, True
@@ -27,6 +31,8 @@ async def echo(scope, receive, send) -> None:
             return
         size, more = size + len(message["body"]), message["more_body"]
     body = str(size).encode()
+    if scope["path"] == "/large":
+        body = bytes(LARGE)
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -164,3 +170,28 @@ async def test_connections_over_the_limit_are_closed_and_make_room_when_others_e
 def test_connections_leave_descriptors_for_the_rest(monkeypatch):
     monkeypatch.setattr(connection_module.resource, "getrlimit", lambda _: (1024, 4096))
     assert most_connections() == 824
+
+
+async def test_who_does_not_read_the_answer_is_cut_off(impatient, port: int, caplog):
+    async with asyncio.timeout(60), connected(port) as (reader, writer):
+        writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while "an answer to be read" not in caplog.text:  # noqa: ASYNC110 - the log is what is looked at
+            await asyncio.sleep(0.05)
+        count = 0
+        with contextlib.suppress(ConnectionError):
+            while part := await reader.read(2**20):
+                count += len(part)
+    assert count < LARGE
+
+
+async def test_who_reads_slowly_but_steadily_gets_all_of_it(impatient, port: int, monkeypatch):
+    monkeypatch.setattr(connection_module, "REQUEST_SECONDS", 2.0)
+    async with asyncio.timeout(60), connected(port) as (reader, writer):
+        writer.write(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        count, began = 0, asyncio.get_running_loop().time()
+        while count < LARGE:
+            part = await reader.read(2**17)
+            assert part
+            count += len(part)
+            await asyncio.sleep(0.02)
+        assert asyncio.get_running_loop().time() - began > 4, "or it has not been tried"

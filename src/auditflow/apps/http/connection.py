@@ -15,6 +15,8 @@ from auditflow.ingest.front.front import Front
 
 REQUEST_SECONDS: Final = 60.0
 """How long a request may take to arrive whole, and a connection to begin its first one."""
+LEAST_READ: Final = 64 * 2**10
+"""So many bytes of an answer have to be read in that time, if there are more."""
 HEAD_BYTES: Final = 64 * 2**10
 """Largest request line with headers; and largest part of anything else that is no body, such as a trailer."""
 HEADERS: Final = 100
@@ -63,6 +65,10 @@ class Connection(Protocol):
         """Bytes since the parser could last make something of them."""
         self._waiting_since: float | None = None
         """When the request began that is not there whole."""
+        self._left = 0
+        """Bytes that were still to be read then."""
+        self._unread_since: float | None = None
+        """Since when the client has not read what is written."""
         self._line = b""
         """The beginning of a line of a head whose end has not arrived."""
         self._body: float = 0
@@ -71,9 +77,18 @@ class Connection(Protocol):
         """Whether the connection is to end: what else arrives is dropped."""
 
     def late(self, now: float) -> bool:
-        """Tell whether the client has had time enough to send its request; `now` is the event loop's time."""
+        """Tell whether the client has had time enough to send its request, or to read its answer; `now` is the event loop's time."""
         since = self._waiting_since
-        return since is not None and now - since > REQUEST_SECONDS and not self.pipeline
+        silent = since is not None and now - since > REQUEST_SECONDS and not self.pipeline
+        return silent or self._is_not_read(now)
+
+    def _is_not_read(self, now: float) -> bool:
+        """Tell whether the client has read next to nothing for too long, though there is an answer for it."""
+        if self._unread_since is None or now - self._unread_since <= REQUEST_SECONDS:
+            return False
+        left, before = self.transport.get_write_buffer_size(), self._left
+        self._unread_since, self._left = now, left
+        return left > before - LEAST_READ
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Take a connection, unless there are too many."""
@@ -127,6 +142,16 @@ class Connection(Protocol):
         self._refused = True
         self.transport.write(f"HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
         self.transport.close()
+
+    def pause_writing(self) -> None:
+        """Count the time that the client takes to read."""
+        self._unread_since, self._left = self.loop.time(), self.transport.get_write_buffer_size()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Stop counting: the client has read."""
+        self._unread_since = None
+        super().resume_writing()
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # as asyncio has it
         """Keep a half-closed connection until its request is answered; TLS knows no half."""

@@ -82,13 +82,13 @@ class Server(uvicorn.Server):
                 task.cancel()
 
     async def _sweep(self) -> None:
-        """Close connections whose requests do not arrive, until cancelled."""
+        """Close connections whose requests do not arrive, or whose answers are not read, until cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             late = close_late(self.server_state.connections, asyncio.get_running_loop().time())
             if late:
                 _log.warning(
-                    "%d connections were closed: a request has to arrive whole within %.0f s",
+                    "%d connections were closed: a request has to arrive whole, and an answer to be read, within %.0f s",
                     late,
                     REQUEST_SECONDS,
                 )
