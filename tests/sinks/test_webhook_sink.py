@@ -179,6 +179,15 @@ def test_the_destination_holds_no_part_of_the_url_that_may_be_secret(receiver):
         ({"headers": {"bad name": "x"}}, "headers"),
         ({"headers": {"Content-Length": "1"}}, "set by the connection"),
         ({"headers": {"X": "a\nb: c"}}, "headers"),
+        ({"headers": {"X-A": "1", "x-a": "2"}}, "stands twice"),
+        (
+            {"webhook-url": "http://me:url-secret@a.example/", "headers": {"Authorization": "x"}},
+            "only one of them",
+        ),
+        ({"webhook-url": "http://a..example/url-secret"}, "webhook-url"),
+        ({"webhook-url": "http://a\x01b/url-secret"}, "webhook-url"),
+        ({"webhook-url": "http://a*b/url-secret"}, "webhook-url"),
+        ({"webhook-url": f"http://{'a' * 64}.example/url-secret"}, "webhook-url"),
         ({"timeout": "0s"}, "timeout"),
         ({"retry-count": -1}, "retry-count"),
         ({"signature-header": "a b"}, "signature-header"),
@@ -195,3 +204,9 @@ async def test_redirects_are_not_followed(receiver):
     outcomes = await deliver(receiver, numbered(1))
     assert verdicts(outcomes) == [Verdict.BLOCKED]
     assert len(receiver.requests) == 1
+
+
+async def test_a_content_type_among_the_headers_is_the_only_one(receiver):
+    await deliver(receiver, [b"{}"], headers={"content-type": "text/plain"})
+    [(_, headers, _)] = receiver.requests
+    assert [value for name, value in headers.items() if name.lower() == "content-type"] == ["text/plain"]

@@ -3,6 +3,7 @@
 A command's file imports nothing heavy outside its function, so that ``auditflow --help`` answers at once.
 """
 
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -40,6 +41,8 @@ GROUPS: Final = ("keys", "operate.dead_letters", "aws")
 """Commands with commands of their own. Each is a module of this package with a typer application `group`."""
 
 standard_streams.ensure()
+if sys.argv[1:2] == ["serve"]:  # a hang-up asks for a reload, also before there is anything to reload
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 app = typer.Typer(
     name="auditflow",

@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -54,10 +55,18 @@ def _is_web_address(value: str) -> bool:
     try:
         parts = urlsplit(value)
         _ = parts.port
+        possible = _is_host(parts.hostname or "")
     except ValueError:  # which quotes what it takes for the port or the host: often a piece of a password
         return False
-    plain = not any(c.isspace() or c == "\\" for c in value)
-    return plain and parts.scheme in {"http", "https"} and bool(parts.hostname)
+    plain = value.isprintable() and not any(c.isspace() or c == "\\" for c in value)
+    return plain and parts.scheme in {"http", "https"} and possible
+
+
+def _is_host(host: str) -> bool:
+    """Tell whether a name may be one of a host, or is an address. Raises ValueError for one that cannot."""
+    if ":" in host:
+        return bool(ip_address(host.partition("%")[0]))
+    return re.fullmatch(rb"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", host.encode("idna"), re.IGNORECASE) is not None
 
 
 def origin(url: str) -> str:

@@ -7,14 +7,16 @@ import hashlib
 import hmac
 import json
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from auditflow.http_client import CallFailed, HttpClient
+from auditflow.settings import misfit
 from auditflow.sinks._base import DELIVERED, BatchLimits, Outcome, Properties, Sink, Verdict
 from auditflow.sinks._http import HTTP, judge_answer, judge_failure, origin, web_address
 from auditflow.units import Duration
@@ -90,6 +92,24 @@ class WebhookProperties(Properties):
     max_in_flight: Annotated[int, Field(ge=1, le=256)] = 4
     """Requests at the same time."""
 
+    @field_validator("headers")
+    @classmethod
+    def _one_spelling(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        repeated = [name for name, count in Counter(map(str.lower, headers)).items() if count > 1]
+        if repeated:
+            raise misfit(f"{repeated[0]} stands twice, in different spellings", "keep one of the two")
+        return headers
+
+    @model_validator(mode="after")
+    def _one_authorization(self) -> WebhookProperties:
+        given = {name.lower() for name in self.headers}
+        if "authorization" in given and urlsplit(self.webhook_url.get_secret_value()).username is not None:
+            raise misfit(
+                "the URL holds a user, and headers an Authorization: only one of them can be sent",
+                "keep one of the two",
+            )
+        return self
+
 
 class WebhookSink(Sink[WebhookProperties]):
     """One request per event over kept-alive connections."""
@@ -124,7 +144,8 @@ class WebhookSink(Sink[WebhookProperties]):
             addresses=self.egress.addresses if self.egress else None,
         )
         given = {name: value.get_secret_value() for name, value in ours.headers.items()}
-        self._headers = {"Content-Type": ours.content_type} | given
+        own = {} if "content-type" in map(str.lower, given) else {"Content-Type": ours.content_type}
+        self._headers = own | given
 
     async def close(self) -> None:
         """Close the connections."""
