@@ -231,3 +231,14 @@ async def test_transformers_do_not_hold_up_the_event_loop(world):
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
+
+
+async def test_a_pipeline_of_everybodys_events_comes_by_what_has_made_room(world):
+    ids = [f"00000000-0000-4000-8000-{number:012d}" for number in range(4)]
+    events = [b'{"n":%d}' % number for number in (1, 2, 3, 4)]
+    await world.journal.append(AppendBatch(events, ids, ["a", "b", "a", "b"]))
+    assert world.journal.thin({"a": 1})
+    batch = await asyncio.wait_for(anext(world.batches(events=2)), 5)
+    assert (batch.sequences, batch.events) == ([1, 3], [events[0], events[2]])
+    world.progress.finish_all(batch.sequences)
+    assert (world.progress.low, world.progress.done) == (5, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from math import inf
 from typing import Final
 
@@ -98,6 +99,9 @@ class Intake:
             self._fanout.expect(decided.sequences)
         else:
             decided = self._decide(block_slice.sequences, block_slice.events, block_slice.times)
+        if block_slice.gone:
+            gone = self._record.progress.unfinished(block_slice.gone)
+            decided = replace(decided, filtered=sorted([*decided.filtered, *gone]))
         self._record.decided(block_slice.end, own, decided)
         return batcher.add(decided, block_slice.accepted_at)
 

@@ -23,14 +23,16 @@ class BlockSlice:
     """When the first was accepted: Unix time, milliseconds."""
     damage: str = ""
     """Why the events cannot be read; then there are none, and `sequences` may have been anybody's."""
+    gone: Sequence[int] = ()
+    """Events of others that are no longer there, and that a pipeline of everybody's events comes by all the same."""
 
     def from_on(self, start: int) -> BlockSlice:
         """Give the part of it from a sequence number on."""
-        return self._part(bisect_left(self.sequences, start), len(self.sequences), self.end)
+        return self._part(bisect_left(self.sequences, start), len(self.sequences), start, self.end)
 
     def before(self, end: int) -> BlockSlice:
         """Give the part of it before a sequence number."""
-        return self if self.end <= end else self._part(0, bisect_left(self.sequences, end), end)
+        return self if self.end <= end else self._part(0, bisect_left(self.sequences, end), 0, end)
 
     def only(self, sequences: Sequence[int]) -> BlockSlice:
         """Give it with these of its events, in ascending order."""
@@ -44,12 +46,13 @@ class BlockSlice:
         )
         return replace(self, sequences=sequences, events=events, times=times)
 
-    def _part(self, first: int, last: int, end: int) -> BlockSlice:
-        if (first, last, end) == (0, len(self.sequences), self.end):
+    def _part(self, first: int, last: int, start: int, end: int) -> BlockSlice:
+        gone = [sequence for sequence in self.gone if start <= sequence < end]
+        if (first, last, end) == (0, len(self.sequences), self.end) and len(gone) == len(self.gone):
             return self
         return replace(
             self, end=end, sequences=self.sequences[first:last], events=self.events[first:last],
-            times=self.times[first:last],
+            times=self.times[first:last], gone=gone,
         )  # fmt: skip
 
 
@@ -73,7 +76,8 @@ def slice_block(block: Block, places: Sequence[int] | None = None) -> BlockSlice
 def tenant_slice(block: Block, tenant: str) -> BlockSlice:
     """Give what of a block is a tenant's; with no tenant, all of it."""
     if not tenant and any(name.startswith(GONE) for name in block.tenants):
-        return slice_block(block, [place for place, event in enumerate(block.events) if event])
+        there = slice_block(block, [place for place, event in enumerate(block.events) if event])
+        return replace(there, gone=[block.first + at for at, event in enumerate(block.events) if not event])
     if not tenant or not block.tenants or block.tenants.keys() == {tenant}:
         return slice_block(block)
     if tenant not in block.tenants:

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from auditflow.journal import Block, Journal
 from auditflow.pipelines.deliver.pause_gate import PauseGate
 from auditflow.pipelines.read.block_cache import BlockCache, weight
-from auditflow.pipelines.read.slice import BlockSlice, slice_block, tenant_slice
+from auditflow.pipelines.read.slice import BlockSlice, tenant_slice
 
 WINDOW_BYTES: Final = 16 * 2**20
 """Decoded events kept for pipelines that are close to the head."""
@@ -87,7 +87,7 @@ class TailReader:
         while True:
             arrived = self._arrived  # taken before reading, lest blocks that arrive meanwhile go unnoticed
             if start < self._next and (
-                found := self._kept(start) or [slice_block(block) for block in await self.read(start)]
+                found := self._kept(start) or [tenant_slice(block, "") for block in await self.read(start)]
             ):
                 return found
             if clock() >= until:
@@ -100,7 +100,7 @@ class TailReader:
             return []
         first = bisect_right(self._window, start, key=attrgetter("end"))
         end = bisect_right(self._filled, self._filled[first] + READ_BYTES)
-        return [slice_block(block) for block in self._window[first:end]]
+        return [tenant_slice(block, "") for block in self._window[first:end]]
 
     def ended(self) -> bool:
         """Tell that there will always be more."""
