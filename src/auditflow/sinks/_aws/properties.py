@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, WithJson
 
 from auditflow.errors import did_you_mean
 from auditflow.settings import misfit
+from auditflow.sinks._aws.partitions import partition_of
 from auditflow.sinks._base import Properties
 from auditflow.sinks._http import web_address
 
@@ -99,6 +100,17 @@ class AwsProperties(Properties):
     """File of the trusted certificate authorities; default: AWS_CA_BUNDLE, the profile, else those of botocore."""
     proxy_url: Annotated[SecretStr | None, AfterValidator(_proxy), blank_is_absent] = None
     """Proxy for every request to AWS; default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
+
+    @model_validator(mode="after")
+    def _one_partition(self) -> Self:
+        if self.role_arn and self.region:
+            ours, roles = partition_of(self.region).name, self.role_arn.split(":")[1]
+            if ours != roles:
+                message = f"region {self.region} is in the partition {ours}, and the role is in {roles}"
+                raise misfit(
+                    message, "no role works across partitions: name one of the region's, or another region"
+                )
+        return self
 
     @model_validator(mode="after")
     def _one_source_of_credentials(self) -> Self:

@@ -230,17 +230,6 @@ def require_boto3(sink: str) -> None:
         raise MissingExtra(what=sink, package="boto3", extra="aws") from error
 
 
-def partition(region: str) -> str:
-    """Give the partition that an ARN in this region begins with: ``aws``, ``aws-cn``, ``aws-us-gov``."""
-    for prefix, name in _PARTITIONS.items():
-        if region.startswith(prefix):
-            return name
-    return "aws"
-
-
-_PARTITIONS: Final = {"cn-": "aws-cn", "us-gov-": "aws-us-gov", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b"}
-
-
 @cache
 def _data_loader() -> Any:
     """Give the loader of botocore's service models: shared, since reading one takes 50 ms and megabytes."""

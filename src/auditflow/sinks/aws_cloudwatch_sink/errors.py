@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from auditflow.plugin_call import text_of
-from auditflow.sinks._aws.session import partition
+from auditflow.sinks._aws.partitions import partition_of
 from auditflow.sinks._base import DELIVERED, Outcome, Verdict
 from auditflow.sinks._http import retry_after, tls_fault, unknown_host, untrusted
 
@@ -239,7 +239,9 @@ def error_code(error: Exception) -> str:
 
 def log_group_arn(place: Place, account: str = "*") -> str:
     """Write the ARN that a policy for the log group and its streams names."""
-    return f"arn:{partition(place.region)}:logs:{place.region}:{account}:log-group:{place.log_group}:*"
+    return (
+        f"arn:{partition_of(place.region).name}:logs:{place.region}:{account}:log-group:{place.log_group}:*"
+    )
 
 
 def policy_statement(action: str, resource: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from auditflow.sinks._aws.session import partition
+from auditflow.sinks._aws.partitions import partition_of
 from auditflow.sinks.aws_cloudwatch_sink.errors import Place, log_group_arn
 from auditflow.sinks.aws_cloudwatch_sink.properties import CloudWatchProperties
 
@@ -154,7 +154,9 @@ def _of_keys(deliveries: Iterable[Delivery], account: str) -> list[Document]:
 
 
 def _service_account(deliveries: Sequence[Delivery], account: str) -> Document:
-    role = f"arn:{partition(deliveries[0].region)}:iam::{account or UNKNOWN_ACCOUNT}:role/{SOURCE_ROLE}"
+    role = (
+        f"arn:{partition_of(deliveries[0].region).name}:iam::{account or UNKNOWN_ACCOUNT}:role/{SOURCE_ROLE}"
+    )
     manifest = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",

@@ -1,0 +1,42 @@
+"""The parts of AWS that know nothing of each other (China, GovCloud, …), as botocore's own data has them."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+
+class Partition(NamedTuple):
+    """One of them."""
+
+    name: str
+    """What its ARNs begin with: ``aws``, ``aws-cn``, ``aws-us-gov``, …"""
+    suffix: str
+    """How the names of its hosts end."""
+
+
+COMMERCIAL: Final = Partition("aws", "amazonaws.com")
+
+
+@cache
+def partition_of(region: str) -> Partition:
+    """Give the partition of a region; that of most customers where nobody knows the region."""
+    for data in _known():
+        if region in data["regions"] or re.fullmatch(data["regionRegex"], region):
+            return Partition(data["id"], data["outputs"]["dnsSuffix"])
+    return COMMERCIAL
+
+
+@cache
+def _known() -> list[dict[str, Any]]:
+    """Read botocore's file without importing botocore; nothing where it is not installed."""
+    spec = find_spec("botocore")
+    places = spec.submodule_search_locations if spec else None
+    if not places:
+        return []
+    data = json.loads(Path(places[0], "data", "partitions.json").read_text("utf-8"))
+    return list(data["partitions"])
