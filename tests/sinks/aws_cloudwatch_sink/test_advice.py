@@ -95,3 +95,15 @@ def test_a_region_that_is_left_out_is_the_one_that_is_meant(monkeypatch):
     monkeypatch.setenv("AWS_REGION", "eu-west-1")
     assert shared()
     assert not shared(region="us-east-1")
+
+
+def test_a_date_that_is_no_field_is_advised_against():
+    (message,) = messages(use(log_stream="app-%Y-%m-%d"))
+    assert message.startswith("log-stream holds a %")
+    assert messages(use(log_stream="app-{{ eventTime:%Y-%m-%d }}")) == []
+
+
+@pytest.mark.parametrize("field", ["eventId", "eventTime", "timestamp", "correlationId"])
+def test_a_stream_for_each_event_is_advised_against(field):
+    (message,) = messages(use(log_stream=f"app-{{{{ {field} }}}}"))
+    assert f"by {field}" in message

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from auditflow.sinks.aws_cloudwatch_sink.templates import GROUP, STREAM, Template, fields_of
+from auditflow.sinks.aws_cloudwatch_sink.templates import GROUP, STREAM, Places, Template, fields_of
 
 EVENT = {
     "tenantId": "acme",
@@ -140,3 +140,34 @@ def test_what_can_never_make_a_name_is_refused_with_the_reason(text, kind, words
 def test_fixed_text_needs_no_event():
     assert Template("/x", GROUP).fixed
     assert not Template("/x/{{ a }}", GROUP).fixed
+
+
+@pytest.mark.parametrize(
+    ("text", "event", "name"),
+    [
+        ("app-{{ eventTime:%Y-%m-%d }}", {"eventTime": "2026-01-31T23:59:59.5Z"}, "app-2026-01-31"),
+        ("{{ eventTime:%Y-%m-%d }}", {"eventTime": "2026-01-31T23:30:00-02:00"}, "2026-02-01"),
+        ("{{eventTime:%Y}}/{{ eventTime:%m }}", {"eventTime": "2026-01-31T00:00:00Z"}, "2026/01"),
+        ("{{ eventTime:%Y%m%d-%H }}", {"eventTime": "2026-01-31T07:00:00Z"}, "20260131-07"),
+        ("{{ eventTime:%G-W%V }}", {"eventTime": "2026-01-01T07:00:00Z"}, "2026-W01"),
+        ("{{ eventTime:%Y-%m-%d }}", {"timestamp": "2026-03-01T00:00:00Z"}, "2026-03-01"),
+        ("{{ extra.at:%Y-%m-%d }}", {"extra": {"at": 1772323200000}}, "2026-03-01"),
+        ("{{ extra.at:%Y-%m-%d }}", {"extra": {"at": "1772323200"}}, "2026-03-01"),
+        ("{{ extra.at:%Y-%m-%d :- none }}", {"timestamp": "2026-03-01T00:00:00Z"}, "none"),
+        ("{{ extra.at:%Y-%m-%d }}", {"extra": {"at": "yesterday"}}, "unknown"),
+        ("{{ extra.at:%Y-%m-%d }}", {"extra": {"at": "9" * 400}}, "unknown"),
+        ("{{ eventTime:%Y-%m-%d:-undated }}", {"eventTime": "9999-99-99T99:99:99+99:99"}, "undated"),
+    ],
+)
+def test_a_time_is_written_as_a_date_in_utc(text, event, name):
+    assert render(text, event) == name
+    encoded = json.dumps(event).encode()
+    assert Places(Template("/a", GROUP), Template(text, STREAM)).of(encoded) == ("/a", name)
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ eventTime:%S }}", "{{ eventTime:%Y/%m }}", "{{ eventTime:% }}", "{{ eventTime:%D }}"]
+)
+def test_what_makes_no_date_or_a_stream_a_second_is_refused(text):
+    with pytest.raises(PydanticCustomError, match="that is no date"):
+        Template(text, STREAM)

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from auditflow.sinks._aws.session import default_region
 from auditflow.sinks._base import Advice, Use
+from auditflow.sinks.aws_cloudwatch_sink.templates import GROUP, STREAM, Template
 
 if TYPE_CHECKING:
     from auditflow.sinks.aws_cloudwatch_sink.properties import CloudWatchProperties
 
 _is_development = re.compile(r"(?<![a-z])(dev|development|staging)(?![a-z])", re.IGNORECASE).search
 _is_production = re.compile(r"(?<![a-z])(prod|production)(?![a-z])", re.IGNORECASE).search
+
+_is_date = re.compile(r"%[A-Za-z]").search
+_EACH_ITS_OWN: Final = {("eventId",), ("eventTime",), ("timestamp",), ("correlationId",)}
+"""Fields that hardly two events have in common."""
 
 _A_ROLE: Final = (
     "leave the keys out and run as an IAM role (an instance profile, a task role, IRSA), which needs none"
@@ -26,6 +31,7 @@ def advice_on(uses: Sequence[Use[CloudWatchProperties]]) -> Iterator[Advice]:
     for use in uses:
         yield from _on_keys(use)
         yield from _on_a_new_group(use)
+        yield from _on_names(use)
     yield from _on_shared_groups(uses)
 
 
@@ -59,6 +65,24 @@ def _on_a_new_group(use: Use[CloudWatchProperties]) -> Iterator[Advice]:
             "the sink may create its log group without kms-key-id: it would be encrypted, but not with a key of yours",
             "set kms-key-id: arn:aws:kms:… to decide who can decrypt the events",
         )
+
+
+def _on_names(use: Use[CloudWatchProperties]) -> Iterator[Advice]:
+    for name, kind in ((use.properties.log_group, GROUP), (use.properties.log_stream, STREAM)):
+        template = Template(name, kind)
+        if _is_date(template.literal):
+            yield Advice(
+                use.pipeline,
+                f"{kind.property} holds a % as it is: a date in it is written as a field",
+                "write {{ eventTime:%Y-%m-%d }}",
+            )
+        for field in template.fields:
+            if field.path in _EACH_ITS_OWN and not field.date:
+                yield Advice(
+                    use.pipeline,
+                    f"{kind.property} is another one for each event, by {field.path[0]}: a request and a log stream for each",
+                    "write a field that many events share, such as sourceSystem, or a date: {{ eventTime:%Y-%m-%d }}",
+                )
 
 
 def _on_shared_groups(uses: Sequence[Use[CloudWatchProperties]]) -> Iterator[Advice]:

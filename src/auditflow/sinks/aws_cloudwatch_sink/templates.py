@@ -2,7 +2,8 @@
 
 A field is a path as in conditions: names joined by dots, list items by index. Texts, numbers, true and false
 are written as they are; what is absent, null, empty, a list or an object is written as the default after
-``:-``, else as ``unknown``.
+``:-``, else as ``unknown``. Behind ``:%`` a time is written as a date; where the event has no ``eventTime``, that of
+its acceptance.
 
 A value stays in its place: ``/`` and whatever the service does not take in a name become ``_``. A name that
 was changed or cut ends in ``#`` and a digest of the values as they were. No unchanged value holds a ``#``, so
@@ -24,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from auditflow.event.fields import REFUSED, FieldAccess
 from auditflow.event.paths import parse_path
 from auditflow.settings import misfit
+from auditflow.sinks.aws_cloudwatch_sink.dates import FORMAT, dated
 
 LONGEST: Final = 512
 """Characters of a name (CreateLogGroup and CreateLogStream API references)."""
@@ -32,6 +34,8 @@ LONGEST_TEXT: Final = 400
 KEPT: Final = 10_000
 """Names remembered for the values they were made of."""
 ABSENT: Final = "unknown"
+EVENT_TIME: Final = ("eventTime",)
+ACCEPTED: Final = ("timestamp",)
 
 Fields = Mapping[str, msgspec.Raw]
 """The fields of an event by name, each as its JSON text."""
@@ -63,9 +67,10 @@ STREAM: Final = Kind(
 
 _FIELD: Final = re.compile(r"\{\{\s*(.*?)\s*\}\}", re.DOTALL)
 _PATH: Final = re.compile(
-    r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s:{}"'])+)\s*(?::-(.*))?""", re.DOTALL
+    r"""((?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s:{}"'])+)\s*(?::(%.*?)\s*(?=:-|$))?(?::-(.*))?""",
+    re.DOTALL,
 )
-"""A path, of which only quoted names hold blanks, colons and braces, and a default."""
+"""A path, of which only quoted names hold blanks, colons and braces, the format of a date, and a default."""
 _SUFFIX_BYTES: Final = 12
 
 _decode = msgspec.json.decode
@@ -76,6 +81,14 @@ _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 class _Field(NamedTuple):
     path: tuple[str | int, ...]
     default: str
+    date: str = ""
+    """How a time is written, as for strftime; empty for what is no time."""
+
+    def of(self, value: str, accepted: str) -> str:
+        """Give what stands in the name for a value; `accepted` is when the event was."""
+        if self.date:
+            value = dated(value or (accepted if self.path == EVENT_TIME else ""), self.date)
+        return value or self.default
 
 
 class Template:
@@ -95,9 +108,15 @@ class Template:
         """Whether the name is the same for every event, so that events need not be read."""
         return not self.fields
 
+    @property
+    def literal(self) -> str:
+        """The text around the fields."""
+        return "".join(self._texts)
+
     def render(self, fields: Fields) -> str:
         """Give the name for an event."""
-        return self._name(*[_value(fields, field) for field in self.fields])
+        accepted = _value(fields, ACCEPTED)
+        return self._name(*[field.of(_value(fields, field.path), accepted) for field in self.fields])
 
     def name(self, *values: str) -> str:
         """Give the name that these values of the fields make."""
@@ -112,7 +131,7 @@ class Template:
         return _cut(name, LONGEST - len(suffix)) + suffix
 
     def _check(self) -> None:
-        fixed = "".join(self._texts)
+        fixed = self.literal
         longest = LONGEST_TEXT if self.fields else LONGEST
         if not self.text:
             raise misfit("expected a name, not an empty text")
@@ -141,9 +160,13 @@ class Places:
     def __init__(self, group: Template, stream: Template) -> None:
         self._group, self._stream = group, stream
         fields = (*group.fields, *stream.fields)
-        view = FieldAccess([field.path for field in fields], leaf=str)
+        self._dates = any(field.date for field in fields)
+        view = FieldAccess(
+            [*(field.path for field in fields), *([ACCEPTED] if self._dates else [])], leaf=str
+        )
         self._decode = view.decode
-        self._read = [(view.reader(field.path), field.default) for field in fields]
+        self._read = [(view.reader(field.path), field) for field in fields]
+        self._accepted = view.reader(ACCEPTED) if self._dates else lambda _: ""
         self._named = lru_cache(KEPT)(self._of_values)
 
     def of(self, event: bytes) -> tuple[str, str]:
@@ -153,7 +176,10 @@ class Places:
         except REFUSED:
             whole = fields_of(event)
             return self._group.render(whole), self._stream.render(whole)
-        return self._named(*[read(fields) or default for read, default in self._read])
+        if self._dates:
+            accepted = self._accepted(fields) or ""
+            return self._named(*[field.of(read(fields) or "", accepted) for read, field in self._read])
+        return self._named(*[read(fields) or field.default for read, field in self._read])
 
     def _of_values(self, *values: str) -> tuple[str, str]:
         first = len(self._group.fields)
@@ -187,11 +213,17 @@ def _with_lone_surrogates(event: bytes) -> Fields:
 
 def _field(text: str, kind: Kind) -> _Field:
     match = _PATH.fullmatch(text)
-    path, default = (match[1], (match[2] or "").strip()) if match else ("", "")
+    path, date, default = (match[1], match[2] or "", (match[3] or "").strip()) if match else ("", "", "")
+    if date and not FORMAT.fullmatch(date):
+        _refuse(
+            text,
+            "that is no date",
+            "%Y, %m, %d, %H, %j, %G and %V make one, with - _ . between: {{ eventTime:%Y-%m-%d }}",
+        )
     if kind.unclean.search(default):
         _refuse(text, "its default holds what a field cannot bring into a name", "leave out / and #, too")
     try:
-        return _Field(tuple(parse_path(path)), default or ABSENT)
+        return _Field(tuple(parse_path(path)), default or ABSENT, date)
     except PydanticCustomError:
         _refuse(
             text,
@@ -204,14 +236,14 @@ def _refuse(text: str, why: str, hint: str) -> NoReturn:
     raise misfit(f"{{{{ {text} }}}}: {why}", hint)
 
 
-def _value(fields: Fields, field: _Field) -> str:
-    raw = fields.get(str(field.path[0]))
+def _value(fields: Fields, path: tuple[str | int, ...]) -> str:
+    raw = fields.get(str(path[0]))
     try:
-        for step in field.path[1:]:
+        for step in path[1:]:
             raw = _inside(raw, step)
-        return _text(raw) or field.default
+        return _text(raw)
     except (msgspec.DecodeError, ValueError, RecursionError):
-        return field.default
+        return ""
 
 
 def _inside(raw: msgspec.Raw | None, step: str | int) -> msgspec.Raw | None:
