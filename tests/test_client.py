@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 import threading
@@ -214,3 +215,28 @@ def test_a_file_that_is_not_there_is_named():
 )
 def test_which_servers_are_on_this_machine(url: str, is_here: bool):
     assert client.is_loopback(url) is is_here
+
+
+@pytest.mark.parametrize("name", ["events.ndjson.gz", "events.json.gz", "events.gz"])
+def test_a_compressed_file_is_read(tmp_path, name):
+    file = tmp_path / name
+    event = b'{"eventType":"a","eventId":"01a21d87-874d-77a2-8055-8ff9ba085e72"}'
+    file.write_bytes(gzip.compress(event + (b"" if "json.gz" in name and "nd" not in name else b"\n")))
+    (chunk,) = read_events(file, 10)
+    assert chunk.events == [event]
+
+
+def test_a_compressed_file_that_is_cut_is_said_to_be_so(tmp_path):
+    file = tmp_path / "events.ndjson.gz"
+    file.write_bytes(gzip.compress(b"{}\n" * 1000)[:-10])
+    with pytest.raises(UnreadableEvents):
+        list(read_events(file, 10))
+
+
+@pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("given", [b"", b'"eventId":null,', b'"eventId":"",'])
+def test_every_event_has_its_id_before_it_is_sent(tmp_path, start, given):
+    file = tmp_path / "events.ndjson"
+    file.write_bytes(start + b'{%s"eventType":"a"}\n' % given)
+    (chunk,) = read_events(file, 10)
+    assert uuid.UUID(json.loads(chunk.events[0])["eventId"])

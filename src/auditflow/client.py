@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import ssl
 import sys
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self, cast
 
 import httpx2
 import msgspec
@@ -21,6 +23,10 @@ from auditflow.errors import PublishGivenUp, UnreadableEvents
 
 PAUSE_SECONDS: Final = 0.5
 PAUSE_CAP_SECONDS: Final = 10.0
+GZIP: Final = b"\x1f\x8b"
+BOM: Final = b"\xef\xbb\xbf"
+_NO_ID: Final = {b"null", b'""'}
+"""What counts as no id: the server would give one, and after a lost answer another one."""
 _TRY_AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -128,20 +134,30 @@ def _outcome(answer: httpx2.Response) -> dict[str, Any]:
 def read_events(source: Path, size: int) -> Iterator[Chunk]:
     """Read events in chunks: a `.json` file is one event or an array, anything else NDJSON; `-` is standard input.
 
+    Files may be compressed (gzip).
+
     An event without `eventId` gets one. Lines that are no JSON object are left to the server, which says why
     it refuses them. Raises UnreadableEvents.
     """
     try:
-        numbered = _whole(source) if source.suffix == ".json" else _lines(source)
+        numbered = _whole(source) if source.name.removesuffix(".gz").endswith(".json") else _lines(source)
         while part := list(islice(numbered, size)):
             yield Chunk([_with_id(event) for _, event in part], [f"{source}:{number}" for number, _ in part])
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
+    except (OSError, EOFError, zlib.error, msgspec.DecodeError, RecursionError) as error:
         raise UnreadableEvents(source=source, reason=getattr(error, "strerror", None) or error) from None
+
+
+def _opened(source: Path) -> BinaryIO:
+    """Open a file, inflating it if it is gzip."""
+    with source.open("rb") as file:
+        packed = file.read(2) == GZIP
+    return cast("BinaryIO", gzip.open(source)) if packed else source.open("rb")
 
 
 def _whole(source: Path) -> Iterator[tuple[int, bytes]]:
     """Give the events of a JSON document with their numbers."""
-    text = source.read_bytes().strip()
+    with _opened(source) as stream:
+        text = stream.read().removeprefix(BOM).strip()
     items: Iterable[msgspec.Raw] = _array.decode(text) if text[:1] == b"[" else [msgspec.Raw(text)]
     for number, item in enumerate(items, 1):
         yield number, msgspec.json.format(bytes(item), indent=-1)
@@ -149,17 +165,20 @@ def _whole(source: Path) -> Iterator[tuple[int, bytes]]:
 
 def _lines(source: Path) -> Iterator[tuple[int, bytes]]:
     """Give the lines of a stream with their numbers, blank ones left out."""
-    with sys.stdin.buffer if str(source) == "-" else source.open("rb") as stream:
+    with sys.stdin.buffer if str(source) == "-" else _opened(source) as stream:
         for number, line in enumerate(stream, 1):
-            if event := line.strip():
+            if event := (line.removeprefix(BOM) if number == 1 else line).strip():
                 yield number, event
 
 
 def _with_id(event: bytes) -> bytes:
     try:
-        known = "eventId" in _object.decode(event)
+        fields = _object.decode(event)
     except (msgspec.DecodeError, RecursionError):
         return event
-    if known or event == b"{}":
+    new = b'"%s"' % str(uuid_utils.uuid7()).encode()
+    if bytes(fields.get("eventId", b"-")) in _NO_ID:
+        return msgspec.json.encode(fields | {"eventId": msgspec.Raw(new)})
+    if "eventId" in fields or not fields:
         return event
-    return b'{"eventId":"%s",' % str(uuid_utils.uuid7()).encode() + event[1:]
+    return b'{"eventId":%s,' % new + event[1:]

@@ -36,7 +36,6 @@ CALLS = [
     ("GET", "/api/v1/dead-letters/1", "read"),
     ("GET", "/openapi.json", "read"),
     ("GET", "/docs", "read"),
-    ("GET", "/live/", "read"),
     ("GET", "//live", "read"),
     ("GET", "/nothing", "read"),
     ("GET", "/actuator", "operate"),

@@ -88,4 +88,4 @@ async def test_a_body_that_is_no_json_object_is_told_what_is_expected(client, ap
 async def test_a_wrong_method_is_told_all_that_are_allowed(client, app):
     async with client(app) as ask:
         answer = await ask.put("/both")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, HEAD")

@@ -172,3 +172,25 @@ async def test_bodies_that_have_not_arrived_whole_are_bounded_together_and_make_
     assert isinstance(results[1], ClientGone)
     assert await read(slow(b"end"), {}, 1000, arriving)
     arriving.add(250)
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/jsonl", "application/x-jsonlines; charset=utf-8", "application/NDJSON", "application/json-lines"]
+)  # fmt: skip
+def test_lines_of_json_have_many_names(kind):
+    assert media_type(kind) == NDJSON
+
+
+def test_lines_sent_as_one_document_are_answered_with_what_they_are():
+    with pytest.raises(InvalidRequest, match="send it as Content-Type: application/x-ndjson"):
+        split(b'{"a":1}\n{"a":2}\n', JSON, 10)
+    assert split(b'{\n  "a": {\n    "b": 1\n  }\n}\n', JSON, 10) == (
+        [b'{\n  "a": {\n    "b": 1\n  }\n}'],
+        True,
+    )
+
+
+async def test_zeros_behind_a_gzip_member_mean_nothing():
+    body = gzip.compress(b"{}") + bytes(64)
+    assert await read_all([body], {b"content-encoding": b"gzip"}) == b"{}"
+    assert await read_all([gzip.compress(b"{}")], {b"content-encoding": b"x-gzip"}) == b"{}"

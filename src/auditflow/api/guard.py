@@ -61,7 +61,9 @@ class Guard:
         self._pages = pages
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
-        """Serve one request."""
+        """Serve one request. A slash at the end of a path means nothing, and HEAD is GET without the body."""
+        if scope["type"] == "http":
+            scope, send = _plain(scope, send)
         try:
             principal = await self._admit(scope) if scope["type"] == "http" else ANYONE
         except (Unauthorized, Forbidden, TokensUncheckable, ForeignHost, ForeignPage) as error:
@@ -79,6 +81,22 @@ class Guard:
         headers = self._authenticator.single(scope["headers"], peer)
         needed = self._rights(self._authenticator.scopes, scope["method"], scope["path"])
         return await self._authenticator.admit(headers, peer, needed)
+
+
+def _plain(scope: MutableMapping[str, Any], send: Any) -> tuple[MutableMapping[str, Any], Any]:
+    """Give the request as the app behind knows it, and what its answer goes through."""
+    path = scope["path"]
+    if len(path) > 1 and path.endswith("/"):
+        scope = {**scope, "path": path.rstrip("/") or "/"}
+    if scope["method"] != "HEAD" or scope["path"] in PATHS:
+        return scope, send
+
+    async def without_body(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return {**scope, "method": "GET"}, without_body
 
 
 async def _refuse(

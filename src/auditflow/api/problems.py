@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -10,7 +11,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
 
 from auditflow.errors import AuditFlowError, did_you_mean
 from auditflow.ingest.publish import correlation
@@ -26,6 +26,7 @@ _CODES: Final = {
     503: "UNAVAILABLE",
 }
 
+_PARAMETER: Final = re.compile(r"\{[^/}]+\}")
 _NO_OBJECT: Final = "The body must be a JSON object, sent with Content-Type: application/json"
 
 
@@ -87,7 +88,11 @@ def install(app: FastAPI) -> None:
 
 
 def _methods(app: FastAPI, request: Request) -> set[str]:
-    """Give all methods of a path (RFC 9110 §15.5.6); the framework names those of one route."""
-    routes = [route for route in app.routes if isinstance(route, Route)]
-    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-    return {method for route in here for method in route.methods or ()}
+    """Give all methods of a path (RFC 9110 §15.5.6): those documented; a page has no more than GET. GET brings HEAD."""
+    found = {
+        method.upper()
+        for path, operations in app.openapi()["paths"].items()
+        if re.fullmatch(_PARAMETER.sub("[^/]+", path), request.url.path)
+        for method in operations
+    }
+    return found | {"HEAD"} if "GET" in found else found or {"GET", "HEAD"}

@@ -18,6 +18,13 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+_LINES_OF_JSON: Final = {
+    NDJSON, "application/ndjson", "application/jsonl", "application/x-jsonl", "application/jsonlines",
+    "application/x-jsonlines", "application/json-lines", "application/x-json-stream",
+}  # fmt: skip
+"""No name is registered, so each tool has its own."""
+_is_lines = re.compile(rb"\}[ \t]*\r?\n\s*\{").search
+"""What no JSON text holds: an object, a line's end and the next object."""
 
 _LINES: Final = 3
 """Lines for each event that a request may hold, blank ones included."""
@@ -45,12 +52,12 @@ def media_type(content_type: str) -> str:
     """Give `JSON` or `NDJSON`; raises InvalidRequest (415) for anything else, or another charset than UTF-8."""
     kind, _, parameters = content_type.partition(";")
     charset = parameters.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
-    if kind.strip().lower() not in {JSON, NDJSON}:
+    if kind.strip().lower() not in {JSON, *_LINES_OF_JSON}:
         got = f"got {kind.strip()[:100]!r}" if kind.strip() else "the request has none"
         raise InvalidRequest(status=415, reason=f"Content-Type must be {JSON} or {NDJSON}; {got}")
     if charset not in {"utf-8", "utf8", "us-ascii"}:
         raise InvalidRequest(status=415, reason=f"JSON is UTF-8; charset {charset[:40]!r} is not accepted")
-    return kind.strip().lower()
+    return JSON if kind.strip().lower() == JSON else NDJSON
 
 
 class Arriving:
@@ -77,6 +84,7 @@ async def read(receive: Receive, headers: dict[bytes, bytes], limit: int, arrivi
     Raises InvalidRequest (400, 413, 415), TooMuchArriving or ClientGone.
     """
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    encoding = encoding.removeprefix("x-")  # RFC 9110, 8.4.1.3: the same thing
     if encoding not in {"identity", "gzip"}:
         reason = f"Content-Encoding must be gzip or identity, got {encoding[:40]!r}"
         raise InvalidRequest(status=415, reason=reason)
@@ -101,6 +109,10 @@ def split(body: bytes, kind: str, max_events: int) -> tuple[list[bytes], bool]:
     elif body.lstrip()[:1] == b"[":
         events = _array_items(body, max_events)
     elif body.strip():
+        if b"\n" in body and _is_lines(body):
+            raise InvalidRequest(
+                reason=f"The body holds several lines of JSON: send it as Content-Type: {NDJSON}"
+            )
         return [body.strip()], True
     else:
         events = []
@@ -194,6 +206,9 @@ def _inflated(body: bytes) -> Iterator[bytes]:
         chunk = body[start : start + _GZIP_CHUNK]
         while chunk or full:
             if member.eof:
+                chunk = chunk.lstrip(b"\0")  # some tools fill up blocks behind a member
+                if not chunk:
+                    break
                 member, members = zlib.decompressobj(_GZIP_WINDOW), members + 1
                 if members > _MEMBERS:
                     raise InvalidRequest(reason=f"The gzip body has more than {_MEMBERS} members")
