@@ -36,6 +36,7 @@ def _treat(file: Path) -> None:
         for table, column in tables:
             database.execute(f"CREATE INDEX IF NOT EXISTS administrators_{table} ON {table} ({column})")
         copy = file.with_suffix(".copy")
-        copy.unlink(missing_ok=True)
-        database.execute("VACUUM INTO ?", (str(copy),))
-        copy.unlink()
+        try:
+            database.execute("VACUUM INTO ?", (str(copy),))
+        finally:
+            copy.unlink(missing_ok=True)

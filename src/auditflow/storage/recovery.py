@@ -50,35 +50,29 @@ Fill = Callable[[apsw.Connection], None]
 """Writes the first rows of a new file."""
 
 
-def inspect(
-    path: Path, statements: Statements, check: Fill, *, heed_note: bool = True, upgrade: Fill | None = None
-) -> apsw.Connection:
+def inspect(path: Path, statements: Statements, check: Fill, upgrade: Fill | None = None) -> apsw.Connection:
     """Open a file and look at all that every later step relies on; damage has to be found several times in a row.
 
     One read that fails, or brings nothing, can look like damage to SQLite, and what follows sets the file aside.
 
     `upgrade` brings what an earlier release has written up to date.
 
-    A note that it was found damaged in use is taken for damage unless `heed_note` is False: then `check` decides.
+    Whether a note that it was found damaged in use is right, `check` decides.
 
     Raises JournalDamaged; JournalOfAnotherVersion for what is no damage and must be left alone. Until the
     file has passed, closing it leaves the write-ahead log alone: recovery may want to read it.
     """
     for pause in CONFIRM_SECONDS:
         try:
-            return _inspect(path, statements, check, upgrade, heed_note=heed_note)
+            return _inspect(path, statements, check, upgrade)
         except JournalDamaged:
             time.sleep(pause)
-    return _inspect(path, statements, check, upgrade, heed_note=heed_note)
+    return _inspect(path, statements, check, upgrade)
 
 
-def _inspect(
-    path: Path, statements: Statements, check: Fill, upgrade: Fill | None, *, heed_note: bool
-) -> apsw.Connection:
+def _inspect(path: Path, statements: Statements, check: Fill, upgrade: Fill | None) -> apsw.Connection:
     if not holds_something(path, PAGE):  # to open it would make SQLite delete its write-ahead log
         raise JournalDamaged(path=path, reason="the file is missing or next to empty")
-    if heed_note:
-        raise_noted(path)
     connection = None
     try:
         connection = connect(path)
@@ -145,6 +139,11 @@ def note_damage(path: Path, reason: str) -> None:
     """Remember over a restart that a file was found damaged in use, where a look at opening may not see it."""
     with suppress(OSError):
         sidecar(path, "-damaged").write_text(reason, "utf-8")
+
+
+def is_noted(path: Path) -> bool:
+    """Tell whether somebody has met damage in the file while it was in use."""
+    return sidecar(path, "-damaged").exists()
 
 
 def raise_noted(path: Path) -> None:

@@ -38,6 +38,12 @@ INSERT INTO floor (next) VALUES (1)
 -- What the file consists of, to compare with the statements above.
 SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%' ORDER BY rowid
 
+-- name: check
+PRAGMA quick_check(1)
+
+-- name: every_block
+SELECT first, count, appended_at, size, crc, tenants, payload FROM block ORDER BY first
+
 -- name: scan
 -- Every header is read: how many blocks begin before their predecessor ends. Fails when a page is damaged.
 SELECT count(*), coalesce(sum(first < previous_end), 0), coalesce(max(octet_length(tenants || '')), 0)

@@ -14,7 +14,7 @@ from auditflow.journal.block_format import Ids, Row, gap
 from auditflow.journal.sqlite import salvage
 from auditflow.journal.sqlite.mark import Mark
 from auditflow.storage import incidents, recovery
-from auditflow.storage.sqlite import number, run, sidecar, transaction, usable
+from auditflow.storage.sqlite import each, number, run, sidecar, transaction, usable
 from auditflow.storage.statements import Statements
 
 SQL: Final = Statements("auditflow.journal.sqlite", "journal")
@@ -42,14 +42,18 @@ def open_journal(path: Path, mark: Mark, at: int, load: Callable[[apsw.Connectio
 
 def _open(path: Path, least: int, at: int, load: Callable[[apsw.Connection], None]) -> apsw.Connection:
     had_log = recovery.holds_something(sidecar(path, "-wal"))
+    noted = recovery.is_noted(path)
 
     def check(connection: apsw.Connection) -> None:
+        if noted:
+            _check_all(connection)
         _check(connection, least)
         load(connection)
         if had_log and number(connection, SQL.head) < least:
             raise apsw.CorruptError("its write-ahead log cannot be read to the end")
 
     connection = recovery.inspect(path, SQL, check)
+    recovery.forget_note(path)
     head = number(connection, SQL.head)
     if head < least:
         with transaction(connection):
@@ -68,6 +72,16 @@ def _check(connection: apsw.Connection, least: int) -> None:
     if last and not Row(*last[0]).sound() and number(connection, SQL.head) != least:
         raise apsw.CorruptError("the newest block is damaged, and so may be its sequence number")
     run(connection, SQL.incidents)
+
+
+def _check_all(connection: apsw.Connection) -> None:
+    """Look at every page and every block, because somebody has met damage: one read that failed is none."""
+    verdict = run(connection, SQL.check)
+    if verdict != [("ok",)]:
+        raise apsw.CorruptError(str(verdict[0][0]))
+    for values in each(connection, SQL.every_block):
+        if not Row(*values).sound():
+            raise apsw.CorruptError("a block does not match its checksum")
 
 
 def _fill(connection: apsw.Connection) -> None:

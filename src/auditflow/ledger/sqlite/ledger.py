@@ -268,10 +268,8 @@ class SqliteLedger(LedgerReader):
             if not self._path.exists() and not sidecar(self._path, "-wal").exists():
                 recovery.create(self._path, SQL, lambda _: None)
             try:
-                check = _check_all if sidecar(self._path, "-damaged").exists() else _check
-                connection = recovery.inspect(
-                    self._path, SQL, check, heed_note=False, upgrade=checksums.introduce
-                )
+                check = _check_all if recovery.is_noted(self._path) else _check
+                connection = recovery.inspect(self._path, SQL, check, checksums.introduce)
             except JournalDamaged as damage:
                 reason, at = str(damage.facts["reason"]), int(self._clock() * 1000)
                 recovery.create(self._path, SQL, lambda new: _rescue(new, self._path, at, reason))
