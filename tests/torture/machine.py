@@ -88,5 +88,12 @@ class Machine:
 
     def tracebacks(self) -> list[str]:
         """Give the faults of ours that the log shows."""
-        found = re.findall(r"^Traceback.*\n(?:\s.*\n)+(.*)", self.log.read_text(), re.MULTILINE)
+        lines = self.log.read_text(errors="replace").splitlines()
+        found = [_ending(lines, at) for at, line in enumerate(lines) if line.lstrip().startswith("Traceback")]
         return [f"the log holds {count} tracebacks of {what}" for what, count in Counter(found).items()]
+
+
+def _ending(lines: list[str], at: int) -> str:
+    """Give what a traceback says at its end: the first line that is indented no further than its beginning."""
+    deeper = " " * (len(lines[at]) - len(lines[at].lstrip()) + 1)
+    return next((line.strip() for line in lines[at + 1 :] if not line.startswith(deeper)), "")

@@ -229,6 +229,8 @@ class Delivery:
         finally:
             recorder.stop()
             await asyncio.wait([recording])
+            if not recording.cancelled():
+                recording.exception()  # what it is has been raised where it was met, or nobody waits for it now
             await self._destinations.keep([])
 
 

@@ -13,7 +13,7 @@ from auditflow.apps.configuration import reload as module
 from auditflow.apps.configuration.active import ActiveConfiguration, ConfigFile
 from auditflow.apps.configuration.reload import Reload
 from auditflow.config import running
-from auditflow.errors import ConfigError, MissingExtra
+from auditflow.errors import ConfigError, JournalUnavailable, MissingExtra
 
 PIPELINE = "pipelines: [{name: %s, sink: {name: logging_sink}}]\n"
 OFF = "pipelines: [{name: a, enabled: false, sink: {name: logging_sink}}]\n"
@@ -199,3 +199,26 @@ async def test_a_file_that_could_not_be_read_is_read_once_it_can_be(world, monke
     watching = asyncio.create_task(reload.watch(asyncio.Event()))
     await world.until(lambda: world.told == [["b"]])
     watching.cancel()
+
+
+async def test_what_a_full_disk_hindered_is_tried_again_and_said_once(world, caplog):
+    world.fault = JournalUnavailable(path="x", reason="the disk is full")
+    reload = world.reload()
+    watching = asyncio.create_task(reload.watch(asyncio.Event()))
+    world.path.write_text(PIPELINE % "b")
+    await world.until(lambda: "the disk is full" in caplog.text)
+    await asyncio.sleep(5 * module.LOOK_SECONDS)
+    world.fault = None
+    await world.until(lambda: world.told == [["b"]])
+    watching.cancel()
+    assert caplog.text.count("the configuration stays as it was") == 1
+
+
+async def test_tenants_that_a_full_disk_hindered_are_to_be_tried_again(world, caplog):
+    reload = world.reload()
+    world.fault = JournalUnavailable(path="x", reason="the disk is full")
+    assert [await reload.refresh(), await reload.refresh()] == [False, False]
+    assert caplog.text.count("the tenants' pipelines stay as they were") == 1
+    assert "Traceback" not in caplog.text
+    world.fault = None
+    assert await reload.refresh() is True

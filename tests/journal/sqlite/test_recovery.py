@@ -433,33 +433,6 @@ async def test_damage_met_by_a_reader_is_fixed_by_the_writers_restart(tmp_path: 
     await goes_on(journal, 51)
 
 
-async def test_a_note_of_damage_that_a_look_at_the_whole_file_does_not_find_is_dropped(
-    crashed, tmp_path: Path, opened, caplog: pytest.LogCaptureFixture
-):
-    source, events = crashed
-    path = restored(source, tmp_path / "data")
-    path.with_name("journal.db-damaged").write_text("found by an append")
-    journal = opened(path)
-    assert (lost(journal, events), journal.incidents()) == (0, [])
-    assert "found by an append" in caplog.text
-    assert not list(path.parent.glob("*.damaged-*"))
-    await goes_on(journal, len(events) + 1)
-    journal.close()
-    assert not path.with_name("journal.db-damaged").exists()
-
-
-async def test_a_note_of_damage_has_every_block_looked_at(tmp_path: Path, opened):
-    path, batches = await closed_journal(tmp_path, opened)
-    connection = apsw.Connection(str(path))
-    connection.execute("UPDATE block SET payload = x'00' WHERE first = 11").fetchall()
-    connection.close()
-    opened(path).close()  # nobody has met it yet
-    path.with_name("journal.db-damaged").write_text("found by a reader")
-    journal = opened(path)
-    assert "checksum" in journal.incidents()[0]
-    assert events_of(journal) == [line for one in batches[:1] + batches[2:] for line in one.events]
-
-
 async def test_a_reader_in_another_process_follows_the_writer(tmp_path: Path):
     path = tmp_path / "journal.db"
     process = subprocess.Popen([sys.executable, "-c", APPENDER, str(path)], stdout=subprocess.PIPE, text=True)
@@ -487,20 +460,3 @@ async def test_a_reader_follows_a_journal_that_was_replaced(crashed, tmp_path: P
     await goes_on(journal, len(events) + 1)
     assert reader.head() == journal.head()
     reader.close()
-
-
-async def test_what_looks_damaged_at_first_is_looked_at_again(crashed, tmp_path: Path, opened, monkeypatch):
-    source, events = crashed
-    path = restored(source, tmp_path / "data")
-    left = [apsw.CorruptError("malformed")] * 3
-    compare = recovery._compare
-
-    def failing(*arguments):
-        if left:
-            raise left.pop()
-        compare(*arguments)
-
-    monkeypatch.setattr(recovery, "_compare", failing)
-    journal = opened(path)
-    assert (lost(journal, events), journal.incidents()) == (0, [])
-    assert not list(path.parent.glob("*.damaged-*"))

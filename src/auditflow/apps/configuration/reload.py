@@ -57,16 +57,17 @@ class Reload:
         self._change = change
         self._busy = asyncio.Lock()
         self._seen = self._stamp() if file.read() == text else None
-        self._unread = False
-        """Whether the file could not be read the last time: then it is tried again, though nothing shows a change."""
+        self._again = False
+        """Whether it is to be tried again though nothing shows a change: the file, or what is kept of it, failed."""
+        self._told = ""
 
     async def watch(self, wanted: asyncio.Event) -> None:
         """Reload when the file has changed, or when somebody wants it, until cancelled."""
         before = self._stamp()
         while True:
             stamp = self._stamp()
-            readable_again = self._unread and self._file.read() is not None
-            if wanted.is_set() or readable_again or (stamp != self._seen and stamp == before):
+            again = self._again and self._file.read() is not None
+            if wanted.is_set() or again or (stamp != self._seen and stamp == before):
                 wanted.clear()
                 await self._logged()
             before = stamp
@@ -88,24 +89,39 @@ class Reload:
             except JournalDamaged:
                 raise
             except Exception as error:
+                self._again = self._again or isinstance(error, JournalUnavailable)
                 problems = error.problems if isinstance(error, ConfigError) else [self._problem(error)]
                 with suppress(JournalUnavailable):  # who asked is told all the same
                     self._active_configuration.refuse(problems)
                 raise ConfigError(problems=problems) from error
 
-    async def refresh(self) -> None:
-        """Put in force what has changed beside the file. Raises JournalDamaged."""
+    async def refresh(self) -> bool:
+        """Put in force what has changed beside the file; tell whether that is done. Raises JournalDamaged."""
         async with self._busy:
             try:
                 changed = await self._change(self.config, self._catalogue)
             except JournalDamaged:
                 raise
+            except AuditFlowError as error:
+                self._tell("the tenants' pipelines stay as they were", error)
+                return not isinstance(error, JournalUnavailable)
             except Exception:  # noqa: BLE001 - whatever it is, all goes on as it was
                 _log.exception("the tenants' pipelines stay as they were")
-            else:
-                _log.info("the tenants were loaded again; changed: %s", ", ".join(changed) or "nothing")
-                if self.on_change:
-                    self.on_change("tenants.reloaded", outcome="success", changed=changed)
+                return True
+            self._told = ""
+            _log.info("the tenants were loaded again; changed: %s", ", ".join(changed) or "nothing")
+            if self.on_change:
+                self.on_change("tenants.reloaded", outcome="success", changed=changed)
+            return True
+
+    def _tell(self, what: str, error: AuditFlowError) -> bool:
+        """Log what went wrong, once for as long as it does; tell whether it is new."""
+        told = f"{what}: {error.explained()}"
+        if told == self._told:
+            return False
+        self._told = told
+        _log.error("%s", told)
+        return True
 
     def _problem(self, error: Exception) -> Problem:
         if isinstance(error, AuditFlowError):
@@ -114,7 +130,7 @@ class Reload:
 
     async def _reload(self) -> list[str]:
         text = self._file.read()
-        self._unread = text is None
+        self._again = text is None
         loaded, catalogue = await asyncio.to_thread(self._file.load, text)
         if fixed := [name for name in FIXED if getattr(loaded, name) != getattr(self.config, name)]:
             document = read(self._file.path, os.environ, text)
@@ -142,9 +158,11 @@ class Reload:
         try:
             changed = await self.reload()
         except ConfigError as error:
-            _log.error("the configuration stays as it was: %s", error.explained())
+            if not self._tell("the configuration stays as it was", error):
+                return
             told: dict[str, Any] = {"outcome": "refused", "reason": str(error)}
         else:
+            self._told = ""
             _log.info("the configuration was loaded again; changed: %s", ", ".join(changed) or "nothing")
             told = {"outcome": "success", "changed": changed}
         if self.on_change:

@@ -77,12 +77,13 @@ def _ready(
     return ready
 
 
-async def watch(folder: TenantFolder, changed: Callable[[], Awaitable[None]]) -> None:
-    """Call `changed` whenever the folder has, until cancelled."""
+async def watch(folder: TenantFolder, changed: Callable[[], Awaitable[bool]]) -> None:
+    """Call `changed` whenever the folder has, and again until it says that all is done, until cancelled."""
+    done = True
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        if await asyncio.to_thread(folder.refresh):
-            await changed()
+        if await asyncio.to_thread(folder.refresh) or not done:
+            done = await changed()
 
 
 def shown(tenants: Tenants) -> dict[str, Any]:

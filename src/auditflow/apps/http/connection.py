@@ -6,7 +6,7 @@ import logging
 import re
 import resource
 import time
-from asyncio import Transport
+from asyncio import CancelledError, Transport
 from math import inf
 from typing import Any, Final, cast
 
@@ -28,7 +28,15 @@ _TOO_LARGE: Final = "431 Request Header Fields Too Large"
 _HEAD_END: Final = b"\r\n\r\n"
 _NOISE: Final = ("Invalid HTTP request received.", "Unsupported upgrade request.", "No supported WebSocket")
 """What uvicorn logs of anybody's garbage: whoever can connect could fill the log with it."""
-logging.getLogger("uvicorn.error").addFilter(lambda record: not record.getMessage().startswith(_NOISE))
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Leave out garbage, and calls that the end of the process has cancelled."""
+    cancelled = record.exc_info and isinstance(record.exc_info[1], CancelledError)
+    return not cancelled and not record.getMessage().startswith(_NOISE)
+
+
+logging.getLogger("uvicorn.error").addFilter(_is_worth_a_line)
 
 TOLD_SECONDS: Final = 10.0
 _told_at = -TOLD_SECONDS
