@@ -36,6 +36,7 @@ CALLS = [
     ("GET", "/api/v1/dead-letters/1", "read"),
     ("GET", "/openapi.json", "read"),
     ("GET", "/docs", "read"),
+    ("GET", "/", "read"),
     ("GET", "//live", "read"),
     ("GET", "/nothing", "read"),
     ("GET", "/actuator", "operate"),

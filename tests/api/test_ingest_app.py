@@ -95,6 +95,8 @@ async def test_the_openapi_document_is_valid_and_describes_publishing(client, ap
         await ask.get("/openapi.json")
         document = (await ask.get("/openapi.json")).json()
         assert (await ask.get("/docs")).status_code == 200
+        root = await ask.get("/")
+    assert (root.status_code, "/docs" in root.text) == (200, True)
     validate(document)
     for path in PATHS:
         operation = document["paths"][path]["post"]

@@ -1,4 +1,4 @@
-"""`/docs`: what can be called, as a plain page that loads nothing from anywhere."""
+"""`/docs`: what can be called, as a plain page that loads nothing from anywhere; and `/`, which says where that is."""
 # Tested in tests/api/test_ingest_app.py.
 
 from __future__ import annotations
@@ -8,11 +8,20 @@ from html import escape
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 
 def install(app: FastAPI) -> None:
     """Serve the page; the app must have been made without FastAPI's own, which load scripts from elsewhere."""
+
+    @app.get("/", include_in_schema=False)
+    def root() -> PlainTextResponse:
+        about = app.openapi()["info"]
+        return PlainTextResponse(
+            f"{about['title']} {about['version']}: {about.get('summary', 'delivers to a sink now')}\n\n"
+            "/docs              what can be called\n/openapi.json      the same, for tools\n"
+            "/live, /ready      whether it works\n"
+        )
 
     @app.get("/docs", include_in_schema=False)
     def docs() -> HTMLResponse:
