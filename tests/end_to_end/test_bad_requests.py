@@ -142,8 +142,9 @@ def test_other_methods_and_paths_are_refused(running):
     for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
         answer = httpx2.request(method, running.url + "/audit/publish")
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
-    for path in ("/", "/audit", "/audit/publish/", "/audit/../etc/passwd", "/%00", "/audit/publish%0a"):
+    for path in ("/audit", "/audit/publish//x", "/audit/../etc/passwd", "/%00", "/audit/publish%0a"):
         assert post(running, text(), JSON, path).status_code == 404, path
+    assert post(running, text(), JSON, "/").status_code == 405
     assert post(running, text(), JSON, "/api/v1/status").json()["code"] == "VALIDATION_ERROR"
 
 

@@ -175,8 +175,7 @@ def dead_letters(path: Path, pipeline: str) -> list:
     ledger = SqliteLedger.reader(path)
     try:
         found: list = []
-        tenant, _, name = pipeline.rpartition("/")
-        chosen = Selection(pipeline=name, tenant=tenant or None)
+        chosen = Selection(pipeline=pipeline)
         while more := ledger.dead_letters(chosen, after=found[-1].id if found else 0):
             found += more
         return found

@@ -89,10 +89,13 @@ def install(app: FastAPI) -> None:
 
 def _methods(app: FastAPI, request: Request) -> set[str]:
     """Give all methods of a path (RFC 9110 §15.5.6): those documented; a page has no more than GET. GET brings HEAD."""
-    found = {
-        method.upper()
-        for path, operations in app.openapi()["paths"].items()
-        if re.fullmatch(_PARAMETER.sub("[^/]+", path), request.url.path)
-        for method in operations
-    }
+    documented = app.openapi()["paths"]
+    asked = request.scope["path"]
+    same = [asked] if asked in documented else [path for path in documented if _fits(path, asked)]
+    found = {method.upper() for path in same for method in documented[path]}
     return found | {"HEAD"} if "GET" in found else found or {"GET", "HEAD"}
+
+
+def _fits(path: str, asked: str) -> bool:
+    """Tell whether a documented path, with its parameters filled in, is the one that was asked for."""
+    return re.fullmatch(_PARAMETER.sub("[^/]+", path), asked) is not None
