@@ -27,7 +27,8 @@ def auditflow(*arguments: str, cwd: Path, seconds: float = 30, **more) -> subpro
     done = subprocess.run(
         [sys.executable, "-m", "auditflow", *arguments],
         cwd=cwd,
-        env=environment | more.pop("environment", {}),
+        # a server that gets as far as its ports takes no others': docs print the usual ones
+        env=environment | {"AUDITFLOW_PORT": "0", "AUDITFLOW_SINK_PORT": "0"} | more.pop("environment", {}),
         capture_output=True,
         text=True,
         timeout=seconds,
