@@ -51,10 +51,8 @@ class JournalRoom:
 
     async def look_after(self) -> None:
         """Evict what every pipeline has done with; where room gets short, also drop what no pipeline awaits."""
-        finished = self._ledger.finished_by_tenant()
+        finished, lowest = self._evict()
         head = self._journal.head()
-        lowest = min(finished.values(), default=head)
-        self._journal.evict(lowest, int(aging.now() * 1000))
         size = self._journal.size()
         behind = size * (head - lowest) // max(1, head - self._journal.oldest())
         if size < NEED_AT * self._limit or behind < BEHIND_AT * self._limit:
@@ -65,11 +63,19 @@ class JournalRoom:
     async def make(self) -> None:
         """Do what can be done at once for an append that found no room; shared by all that wait for it."""
         if self._making is None:
-            finished = self._ledger.finished_by_tenant()
-            self._journal.evict(min(finished.values(), default=self._journal.head()), int(aging.now() * 1000))
+            finished, _ = self._evict()
+            if "" in finished:  # all is awaited, and a look at every block would come with every refusal
+                return
             self._making = asyncio.create_task(self._relieve(finished))
             self._making.add_done_callback(self._made)
         await asyncio.shield(self._making)
+
+    def _evict(self) -> tuple[dict[str, int], int]:
+        """Evict what every pipeline has done with; give how far each tenant's have, and the slowest of them."""
+        finished = self._ledger.finished_by_tenant()
+        lowest = min(finished.values(), default=self._journal.head())
+        self._journal.evict(lowest, int(aging.now() * 1000))
+        return finished, lowest
 
     def _made(self, _: asyncio.Task[None]) -> None:
         self._making = None
