@@ -64,11 +64,9 @@ def replay(connection: apsw.Connection, selection: Selection, how: Replay, at: i
     """Mark dead letters to be delivered again; give how many events they hold."""
     values = selection.values() | {"to": how.to}
     counts = dict(_run(connection, SQL.count_replayable, values))
-    changed = _run(
-        connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event, "by": how.by}
-    )
+    _run(connection, SQL.replay, values | {"rate": how.rate, "at": at, "event": how.event, "by": how.by})
     if how.event is not None:
-        run(connection, SQL.guard_letters_again, json.dumps([letter for (letter,) in changed]))
+        _run(connection, SQL.guard_edited, values | {"at": at})
     for pipeline, count in counts.items():
         _move(connection, pipeline, dead_lettered=-count, replaying=count)
     return sum(counts.values())

@@ -253,7 +253,10 @@ SET target = coalesce(:to, pipeline), rate = :rate, replayed_at = :at,
   history = iif(:event IS NULL, history, json_insert(history, '$[#]',
     json_object('editedAt', :at, 'editedBy', :by, 'event', CAST(event AS TEXT)))),
   event = coalesce(CAST(:event AS BLOB), event)
-WHERE {replayable} RETURNING id
+WHERE {replayable}
+
+-- name: guard_edited
+INSERT OR REPLACE INTO letter_checksum (id, crc) SELECT id, {letter_sum} FROM letter WHERE {chosen} AND replayed_at = :at
 
 -- name: letter_at_or_before
 SELECT {letter_columns} FROM letter WHERE pipeline = ? AND sequence <= ? ORDER BY sequence DESC LIMIT 1
