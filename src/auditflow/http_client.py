@@ -1,7 +1,7 @@
-"""The HTTP client of every sink: it owes nothing to the other side.
+"""The HTTP client of sinks: it owes nothing to the other side.
 
 One deadline covers a whole call, waiting for a connection included. What counts is the status line and the head; of
-a body no more is read than a reason needs, as it comes. Cookies are not kept, redirects not followed.
+a body no more is read than keeps the connection of use. Cookies are not kept, redirects not followed.
 """
 # Tested in tests/sinks/test_http.py.
 
@@ -22,8 +22,8 @@ from auditflow import __version__
 if TYPE_CHECKING:
     import httpx2
 
-REASON_BYTES: Final = 4096
-"""Of a body, as it comes."""
+BODY_BYTES: Final = 4096
+"""Of a body that are read so that its connection can be used again."""
 BODY_SECONDS: Final = 2.0
 """How long the rest of an answer is waited for whose status is known."""
 CONNECT_SECONDS: Final = 10.0
@@ -40,8 +40,6 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     """Whatever their case; of repeated ones all, joined by commas."""
-    body: bytes
-    """Its beginning, as it came."""
 
 
 class CallFailed(Exception):
@@ -76,6 +74,8 @@ class HttpClient:
         self._verify = verify
         self._addresses = addresses
         self._transports: dict[str, httpx2.AsyncHTTPTransport] = {}
+        self._proxies: dict[str, str] = {}
+        """The proxy of each URL asked so far: to look at the environment costs as much as to sign an event."""
 
     async def request(
         self, method: str, url: str, headers: Mapping[str, str] | None = None, content: bytes = b""
@@ -83,7 +83,7 @@ class HttpClient:
         """Make one call. Raises CallFailed, whatever it is."""
         import httpx2
 
-        proxy, call = _proxy_of(url), _Call(asyncio.get_running_loop().time() + self._timeout)
+        proxy, call = self._proxy_of(url), _Call(asyncio.get_running_loop().time() + self._timeout)
         try:
             request = httpx2.Request(
                 method, url, headers=_OWN | dict(headers or {}), content=content, extensions=call.extensions(self._timeout)
@@ -94,7 +94,8 @@ class HttpClient:
             raise CallFailed(
                 error, sent=call.sent and not _before_sending(error), proxy=_plain(proxy)
             ) from error
-        return Answer(response.status_code, response.headers, await _body(response, call.deadline))
+        await _finish(response, call.deadline)
+        return Answer(response.status_code, response.headers)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -126,6 +127,11 @@ class HttpClient:
             if proxy:
                 return [host]  # a name that only the proxy knows
             raise
+
+    def _proxy_of(self, url: str) -> str:
+        if url not in self._proxies:
+            self._proxies = {url: _proxy_of(url)}  # a sink has one URL
+        return self._proxies[url]
 
     def _transport(self, proxy: str) -> httpx2.AsyncHTTPTransport:
         import httpx2
@@ -167,19 +173,18 @@ def _directed(request: httpx2.Request, host: str, place: str) -> httpx2.Request:
     return request
 
 
-async def _body(response: httpx2.Response, deadline: float) -> bytes:
-    """Read the beginning of a body. The status is known, so whatever happens now is no fault."""
+async def _finish(response: httpx2.Response, deadline: float) -> None:
+    """Read a short body to its end. The status is known, so whatever happens now is no fault."""
     until = min(deadline, asyncio.get_running_loop().time() + BODY_SECONDS)
-    body = b""
+    size = 0
     with suppress(Exception):
         async with asyncio.timeout_at(until):
             async for part in response.stream:  # type: ignore[union-attr] # an asynchronous transport's is one
-                body += part
-                if len(body) > REASON_BYTES:
+                size += len(part)
+                if size > BODY_BYTES:
                     break
     with suppress(Exception):
         await response.aclose()  # and with it the connection, if there is more to come
-    return body[:REASON_BYTES]
 
 
 def _before_sending(error: BaseException) -> bool:

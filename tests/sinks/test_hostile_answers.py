@@ -45,7 +45,7 @@ def opened():
     """Give a function that makes a sink for a URL."""
 
     async def make(url, **more):
-        given = {"webhook-url": url, "timeout": "1s"} | {n.replace("_", "-"): v for n, v in more.items()}
+        given = {"webhook-url": url} | {n.replace("_", "-"): v for n, v in more.items()}
         sink = WebhookSink(WebhookProperties.model_validate(given))
         await sink.open()
         return sink
@@ -57,7 +57,7 @@ def opened():
 async def test_every_answer_has_its_verdict_in_bounded_time_and_memory(name, opened):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with HostileServer(ANSWERS[name]) as server:
-        sink = await opened(server.url)
+        sink = await opened(server.url, timeout="5s" if EXPECTED[name] is DELIVERED else "1s")
         began = time.monotonic()
         (outcome,) = await sink.deliver([b"{}"])
         took = time.monotonic() - began
@@ -81,9 +81,14 @@ async def test_no_cookie_comes_back(opened):
 async def test_what_follows_an_answer_is_no_answer_to_the_next_request(opened):
     with HostileServer(ANSWERS["too long"]) as server:
         sink = await opened(server.url, max_in_flight=1)
-        assert {o.verdict for o in await sink.deliver([b"{}"] * 5)} == {Verdict.DELIVERED}
+        found = {(await sink.deliver([b"{}"]))[0].verdict for _ in range(5)}
+        assert Verdict.DELIVERED in found
+        assert found <= {Verdict.DELIVERED, Verdict.RETRY}, "the server closes what it has answered on"
         server.answer = answer("400 Bad Request", b"no")
-        assert [o.verdict for o in await sink.deliver([b"{}"])] == [Verdict.REJECTED]
+        verdict = Verdict.RETRY
+        while verdict is Verdict.RETRY:
+            verdict = (await sink.deliver([b"{}"]))[0].verdict
+        assert verdict is Verdict.REJECTED
         await sink.close()
 
 

@@ -22,7 +22,7 @@ MOST_WAIT: Final = 300.0
 _RETRYABLE: Final = {408, 425, 429}
 """Client errors that pass by themselves: timeout, too early, too many (RFC 9110 §15.5.9, RFC 8470, RFC 6585)."""
 
-_MAYBE_TAKEN: Final = {408, 500, 502, 504}
+MAYBE_TAKEN: Final = {408, 500, 502, 504}
 """Statuses that may follow after a request was carried out: a gateway gave up waiting, a server failed on its way."""
 
 _BLOCKED_HINTS: Final = {
@@ -154,7 +154,7 @@ def judge_answer(place: str, status: int, headers: Mapping[str, str]) -> Outcome
     code, reason = f"{HTTP}{status}", f"{place} answered {status}."
     if status in _RETRYABLE or status >= 500:  # noqa: PLR2004 - server error, RFC 9110 §15.6
         wait = retry_after(headers.get("retry-after"))
-        return Outcome(Verdict.RETRY, code, reason, retry_after=wait, ambiguous=status in _MAYBE_TAKEN)
+        return Outcome(Verdict.RETRY, code, reason, retry_after=wait, ambiguous=status in MAYBE_TAKEN)
     if status < 400:  # noqa: PLR2004 - redirection, RFC 9110 §15.4
         location = headers.get("location", "")
         hint = _REDIRECT_HINT.format(location=_target(location))

@@ -7,27 +7,17 @@ import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-
-class Partition(NamedTuple):
-    """One of them."""
-
-    name: str
-    """What its ARNs begin with: ``aws``, ``aws-cn``, ``aws-us-gov``, …"""
-    suffix: str
-    """How the names of its hosts end."""
-
-
-COMMERCIAL: Final = Partition("aws", "amazonaws.com")
+COMMERCIAL: Final = "aws"
 
 
 @cache
-def partition_of(region: str) -> Partition:
-    """Give the partition of a region; that of most customers where nobody knows the region."""
+def partition_of(region: str) -> str:
+    """Give what the ARNs of a region begin with: ``aws``, ``aws-cn``, …; that of most customers for one nobody knows."""
     for data in _known():
         if region in data["regions"] or re.fullmatch(data["regionRegex"], region):
-            return Partition(data["id"], data["outputs"]["dnsSuffix"])
+            return str(data["id"])
     return COMMERCIAL
 
 

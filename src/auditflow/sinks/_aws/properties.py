@@ -104,7 +104,7 @@ class AwsProperties(Properties):
     @model_validator(mode="after")
     def _one_partition(self) -> Self:
         if self.role_arn and self.region:
-            ours, roles = partition_of(self.region).name, self.role_arn.split(":")[1]
+            ours, roles = partition_of(self.region), self.role_arn.split(":")[1]
             if ours != roles:
                 message = f"region {self.region} is in the partition {ours}, and the role is in {roles}"
                 raise misfit(

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from auditflow.plugin_call import text_of
 from auditflow.sinks._aws.partitions import partition_of
 from auditflow.sinks._base import DELIVERED, Outcome, Verdict
-from auditflow.sinks._http import retry_after, tls_fault, unknown_host, untrusted
+from auditflow.sinks._http import MAYBE_TAKEN, retry_after, tls_fault, unknown_host, untrusted
 
 MISSING: Final = "ResourceNotFoundException"
 STALE_SEQUENCE: Final = "InvalidSequenceTokenException"
@@ -239,9 +239,7 @@ def error_code(error: Exception) -> str:
 
 def log_group_arn(place: Place, account: str = "*") -> str:
     """Write the ARN that a policy for the log group and its streams names."""
-    return (
-        f"arn:{partition_of(place.region).name}:logs:{place.region}:{account}:log-group:{place.log_group}:*"
-    )
+    return f"arn:{partition_of(place.region)}:logs:{place.region}:{account}:log-group:{place.log_group}:*"
 
 
 def policy_statement(action: str, resource: str) -> str:
@@ -277,8 +275,6 @@ class _Fault(NamedTuple):
         )
 
 
-_MAYBE_TAKEN: Final = {408, 500, 502, 504}
-"""Statuses that may follow after a request was carried out: a gateway gave up waiting, a server failed on its way."""
 _NO_BUNDLE: Final = "No such file|Is a directory|Permission denied|no certificate|PEM"
 _OF_THE_GROUP: Final = {"CreateLogGroup", "PutRetentionPolicy"}
 
@@ -303,7 +299,7 @@ def _rule(error: Exception, fault: _Fault) -> Rule:
         (_NO_ROLE, named in (_INVALID, _DENIED) and fault.operation.startswith("AssumeRole")),
         (_THROTTLED, throttled),
         (_FORBIDDEN, named is _DENIED and says("explicit deny")),
-        (_AMBIGUOUS, named is None and fault.status in _MAYBE_TAKEN),
+        (_AMBIGUOUS, named is None and fault.status in MAYBE_TAKEN),
         (_REDIRECTED, strange and fault.status in range(300, 400)),
         (_STRANGER, strange and named is None and fault.status in range(400, 500)),
     )

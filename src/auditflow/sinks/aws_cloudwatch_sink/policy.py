@@ -154,9 +154,7 @@ def _of_keys(deliveries: Iterable[Delivery], account: str) -> list[Document]:
 
 
 def _service_account(deliveries: Sequence[Delivery], account: str) -> Document:
-    role = (
-        f"arn:{partition_of(deliveries[0].region).name}:iam::{account or UNKNOWN_ACCOUNT}:role/{SOURCE_ROLE}"
-    )
+    role = f"arn:{partition_of(deliveries[0].region)}:iam::{account or UNKNOWN_ACCOUNT}:role/{SOURCE_ROLE}"
     manifest = {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
