@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from auditflow import aging
 from auditflow.config import PipelineConfig, Running, SinkChoice
 from auditflow.ledger import Account, Ledger
 from auditflow.pipelines.decide.decision import Decide
@@ -102,7 +103,9 @@ def runtime_of(
         Fallback(destination_of(second), policy.fallback_after, second.backfill) if second else None,
         RateLimiter(policy.rate or 0.0),
     )
-    record = PipelineOutcomes(running.name, account.progress, recorder, tenant=running.tenant)
+    record = PipelineOutcomes(
+        running.name, account.progress, recorder, aging=aging.now, tenant=running.tenant
+    )
     record.breaker = target.destination.breaker
     backfill = Backfill(ledger, tail, decide, target, record)
     record.on_debt = backfill.wake

@@ -23,6 +23,7 @@ _LINES_OF_JSON: Final = {
     "application/x-jsonlines", "application/json-lines", "application/x-json-stream",
 }  # fmt: skip
 """No name is registered, so each tool has its own."""
+_KINDS: Final = {JSON, *_LINES_OF_JSON}
 _is_lines = re.compile(rb"\}[ \t]*\r?\n\s*\{").search
 """What no JSON text holds: an object, a line's end and the next object."""
 
@@ -52,7 +53,7 @@ def media_type(content_type: str) -> str:
     """Give `JSON` or `NDJSON`; raises InvalidRequest (415) for anything else, or another charset than UTF-8."""
     kind, _, parameters = content_type.partition(";")
     charset = parameters.lower().partition("charset=")[2].split(";")[0].strip(' "') or "utf-8"
-    if kind.strip().lower() not in {JSON, *_LINES_OF_JSON}:
+    if kind.strip().lower() not in _KINDS:
         got = f"got {kind.strip()[:100]!r}" if kind.strip() else "the request has none"
         raise InvalidRequest(status=415, reason=f"Content-Type must be {JSON} or {NDJSON}; {got}")
     if charset not in {"utf-8", "utf8", "us-ascii"}:

@@ -165,14 +165,11 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _read_log(path: Path) -> _Log:
-    for pause in CONFIRM_SECONDS if path.exists() else ():
+    for pause in (*CONFIRM_SECONDS, 0.0) if path.exists() else ():
         with suppress(OSError):
             return _Log(path.read_bytes())
         time.sleep(pause)
-    try:
-        return _Log(path.read_bytes())
-    except OSError:
-        return _Log(b"")
+    return _Log(b"")
 
 
 class _Log:

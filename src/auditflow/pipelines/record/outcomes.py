@@ -8,7 +8,6 @@ from itertools import chain
 
 import msgspec
 
-from auditflow import aging
 from auditflow.event.model import owner_and_id
 from auditflow.ledger import LOST, DeadLetter, Progress, Receipt, Update
 from auditflow.ledger.progress import runs
@@ -32,6 +31,7 @@ class PipelineOutcomes:
         recorder: Recorder,
         clock: Callable[[], float] = time.time,
         *,
+        aging: Callable[[], float] | None = None,
         tenant: str = "",
         replay_range: int = 0,
     ) -> None:
@@ -39,6 +39,7 @@ class PipelineOutcomes:
         self.progress = progress
         self._recorder = recorder
         self._clock = clock
+        self._aging = aging or clock
         self.tenant = tenant
         """Whose events they are; empty for everybody's."""
         self._replay_range = replay_range
@@ -77,7 +78,7 @@ class PipelineOutcomes:
 
     def aging_now(self) -> int:
         """Give the time by which events are given up for their age, in milliseconds."""
-        return int((aging.now() if self._clock is time.time else self._clock()) * 1000)
+        return int(self._aging() * 1000)
 
     def lost(self, end: int, sequences: Sequence[int], reason: str) -> None:
         """Dead-letter events before `end` that the journal can no longer give: one dead letter for each unbroken run."""
