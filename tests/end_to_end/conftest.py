@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -126,11 +127,18 @@ class Serve:
         return self.process.wait(seconds)
 
 
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture
 def default_ports() -> Iterator[None]:
     """Keep the ports that docs print (8080, 8082, 4580) for one test at a time, on the whole machine."""
     with (Path(tempfile.gettempdir()) / "auditflow-default-ports.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        # the roles of a server that was killed finish their work, and answer meanwhile
+        wait_for(lambda: not any(map(_listens, (4580, 8080, 8082))), what="the ports to be free")
         yield
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from .conftest import wait_for
 
 # A test that waits for its turn has its time still before it.
 pytestmark = [pytest.mark.usefixtures("default_ports"), pytest.mark.timeout(150, func_only=True)]
@@ -54,12 +51,6 @@ def run_in_shell(script: str, folder: Path) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        wait_for(lambda: not any(map(_listens, (4580, 8080, 8082))), what="the ports to be free again")
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_the_readme_ends_with_an_event_seen_in_cloudwatch(tmp_path):
