@@ -26,6 +26,9 @@ RELIEF_SECONDS: Final = 5.0
 """How long room is made before appends are looked at again."""
 RELIEF_PAUSE: Final = 20.0
 """For each second that takes, how long it is not done again: it reads the header of every block."""
+CHEAP_SECONDS: Final = 0.1
+MOST_PAUSES: Final = 20
+"""What takes less is done each time, and no more pauses go by than so many: a small journal fills up meanwhile."""
 WARN_AT: Final = 0.4
 """Share of `max-size` taken by undelivered events from which the log names the pipeline that is furthest behind."""
 TENANT_SHARE: Final = 0.5
@@ -91,7 +94,9 @@ class JournalRoom:
             self._warn(max(held, key=held.__getitem__), whole)
         self._refuse({} if "" in finished else crowding(held, self._limit))
         ended = time.monotonic()
-        self._next_relief = ended + RELIEF_PAUSE * (ended - began)
+        took = ended - began
+        if took > CHEAP_SECONDS:
+            self._next_relief = ended + min(RELIEF_PAUSE * took, MOST_PAUSES * self.pause)
 
     def _thin(self, finished: Mapping[str, int]) -> None:
         until = time.monotonic() + RELIEF_SECONDS
