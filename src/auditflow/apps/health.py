@@ -8,14 +8,14 @@ import sys
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
 
+from auditflow.apps.http.listening import listening
+
 SECONDS: Final = 2.0
 """How long each of two attempts may take."""
 
 
 def main() -> None:
     """Ask where environment and configuration say that `serve` listens: delivery alone has the sink service only."""
-    from auditflow.config.listening import listening  # several times what the rest takes
-
     place = listening(os.environ, sink=os.environ.get("AUDITFLOW_ROLE") == "delivery")
     sys.exit(not answers(place.port, place.host))
 

@@ -7,6 +7,7 @@ import re
 import resource
 import time
 from asyncio import CancelledError, Transport
+from collections.abc import Sized
 from math import inf
 from typing import Any, Final, cast
 
@@ -50,8 +51,16 @@ def most_connections() -> int:
     return max(10, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - OTHER_FILES)
 
 
+def is_crowded(connections: Sized) -> bool:
+    """Tell whether the newest of the connections is one too many; log it, but not for each: anybody can bring it about."""
+    most = most_connections()
+    if len(connections) <= most:
+        return False
+    _tell_crowded(most)
+    return True
+
+
 def _tell_crowded(most: int) -> None:
-    """Log that connections are refused; the same again only after a while, for anybody can bring that about."""
     global _told_at  # noqa: PLW0603 - one log for all connections of the process
     now = time.monotonic()
     if now - _told_at >= TOLD_SECONDS:
@@ -68,7 +77,6 @@ class Connection(Protocol):
     def __init__(self, front: Front | None, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self.front = front
-        self._most = most_connections()
         self._unread = 0
         """Bytes since the parser could last make something of them."""
         self._waiting_since: float | None = None
@@ -90,6 +98,10 @@ class Connection(Protocol):
         silent = since is not None and now - since > REQUEST_SECONDS and not self.pipeline
         return silent or self._is_not_read(now)
 
+    def end(self) -> None:
+        """End the connection at once."""
+        self.transport.abort()
+
     def _is_not_read(self, now: float) -> bool:
         """Tell whether the client has read next to nothing for too long, though there is an answer for it."""
         if self._unread_since is None or now - self._unread_since <= REQUEST_SECONDS:
@@ -102,8 +114,7 @@ class Connection(Protocol):
         """Take a connection, unless there are too many."""
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
-        if len(self.connections) > self._most:
-            _tell_crowded(self._most)
+        if is_crowded(self.connections):
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -241,7 +252,7 @@ def close_late(connections: set[Any], now: float) -> int:
     """Close the connections whose clients are late; give how many."""
     late = [each for each in cast("set[Connection]", connections) if each.late(now)]
     for connection in late:
-        connection.transport.abort()
+        connection.end()
     return len(late)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
@@ -13,6 +14,7 @@ from typing import Any, Final
 import uvicorn
 
 from auditflow.apps.http.connection import REQUEST_SECONDS, Connection, close_late
+from auditflow.apps.http.handshake import accept
 from auditflow.apps.http.listener import BACKLOG
 from auditflow.config.tls import RenewableContext, TlsConfig
 from auditflow.ingest.auth.watched import Watched
@@ -48,18 +50,18 @@ class Server(uvicorn.Server):
         self, app: Any, shutdown_seconds: float, tls: TlsConfig | None = None, front: Front | None = None
     ) -> None:
         self._tls = tls
+        self._make = partial(Connection, front)
         self._context = context = RenewableContext(tls) if tls else None
         super().__init__(
             uvicorn.Config(
                 app,
-                http=partial(Connection, front),  # type: ignore[arg-type] # it is called, no more
+                http=self._make,  # type: ignore[arg-type] # it is called, no more
                 ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 headers=SECURITY_HEADERS + ([HTTPS_ONLY] if context else []),
                 proxy_headers=False,  # who connects is who calls: X-Forwarded-For is anybody's word
-                ssl_context_factory=(lambda *_: context) if context else None,
                 lifespan="off",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=max(1, int(shutdown_seconds)),
@@ -75,11 +77,25 @@ class Server(uvicorn.Server):
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until `stop`, then finish the requests in flight."""
         aside = [asyncio.create_task(self._follow()), asyncio.create_task(self._sweep())]
+        if self._context:
+            self._accepting = asyncio.create_task(self._accept(listener, self._context))
         try:
-            await self.serve(sockets=[listener])
+            await self.serve(sockets=[] if self._context else [listener])
         finally:
             for task in aside:
                 task.cancel()
+
+    async def _accept(self, listener: socket.socket, context: ssl.SSLContext) -> None:
+        """Accept TLS connections as uvicorn does others, until cancelled."""
+        make = partial(self._make, config=self.config, server_state=self.server_state, app_state={})
+        with listener:
+            await accept(listener, context, make, self.server_state.connections)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more; finish the requests in flight."""
+        if self._context:
+            self._accepting.cancel()
+        await super().shutdown(sockets)
 
     async def _sweep(self) -> None:
         """Close connections whose requests do not arrive, or whose answers are not read, until cancelled."""

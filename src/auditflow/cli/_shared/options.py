@@ -43,7 +43,7 @@ HERE: Final = ""
 def _address(url: str) -> str:
     if url:
         return url if "://" in url else f"http://{url}"
-    from auditflow.config.listening import listening
+    from auditflow.apps.http.listening import listening
 
     return listening(os.environ).url
 

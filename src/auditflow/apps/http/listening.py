@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from auditflow.config.document import content_of, read
 from auditflow.errors import AuditFlowError
 
 EVERYWHERE: Final = {"", "0.0.0.0", "::", "[::]"}  # noqa: S104 - to be recognised
 PORT, SINK_PORT, HOST = 8080, 8082, "127.0.0.1"
+_MOST_BYTES: Final = 2**24 + 1
+"""A larger file is no configuration."""
 
 
 class Listening(NamedTuple):
@@ -42,7 +43,13 @@ def listening(environ: Mapping[str, str], *, sink: bool = False) -> Listening:
 
 def _server(file: Path, environ: Mapping[str, str]) -> Mapping[str, Any]:
     try:
-        data = read(file, environ, content_of(file)).data
+        with file.open("rb") as source:
+            content = source.read(_MOST_BYTES)
+        if b"server" not in content:
+            return {}
+        from auditflow.config.document import read  # several times what a health check costs without
+
+        data = read(file, environ, content).data
     except (OSError, AuditFlowError):
         return {}
     server = data.get("server") if isinstance(data, dict) else None

@@ -1,6 +1,6 @@
 import pytest
 
-from auditflow.config.listening import listening
+from auditflow.apps.http.listening import listening
 
 
 @pytest.fixture
