@@ -134,10 +134,41 @@ def test_members_may_be_a_list_and_then_keep_their_commas() -> None:
     assert not holds("f", "notIn", ["a,b"], {"f": "a,b"})
 
 
-def test_order_is_numeric_only_when_both_sides_are_numbers() -> None:
+@pytest.mark.parametrize("operator", ["gt", "gte", "lt", "lte"])
+@pytest.mark.parametrize(
+    "value", [False, True, None, "n/a", "", "9 lives", "nan", [], {}, [2000], "9" * 20_000, "1e" + "9" * 30]
+)
+def test_what_is_no_number_is_neither_above_nor_below_one(operator: str, value: object) -> None:
+    assert not holds("f", operator, 1000, {"f": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "above"),
+    [
+        (9007199254740993, "9007199254740992", True),
+        ("9007199254740993", "9007199254740992", True),
+        (9007199254740992, "9007199254740992.5", False),
+        (0.1, "0.1", False),
+        ("0.1", "0.1", False),
+        ("12345678901234567.89", "12345678901234567.88", True),
+        ("1000.00", "1000", False),
+        (" 1001 ", "1e3", True),
+        ("1e999999", "1e999998", True),
+        (1, "1e999999", False),
+        (1.5, "-1e999999", True),
+        (2.5, "9" * 400, False),
+        (10**400, "9" * 400, True),
+    ],
+)
+def test_numbers_are_compared_exactly(value: object, bound: str, above: bool) -> None:
+    assert holds("f", "gt", bound, {"f": value}) is above
+    assert holds("f", "lte", bound, {"f": value}) is not above
+
+
+def test_order_is_of_texts_when_the_bound_is_no_number() -> None:
     assert holds("extra.text", "lt", "10")
-    assert holds("f", "gt", "10", {"f": "9 lives"})
     assert holds("f", "gt", "10a", {"f": 9})
+    assert holds("f", "gte", "2026-01-01", {"f": "2026-01-01T00:00:00Z"})
     assert not holds("f", "gt", "nan", {"f": "inf"})
 
 

@@ -2,7 +2,8 @@
 
 A rule reads one field. An absent field, a JSON null and a path that leads nowhere make every operator false,
 except `notExists`; so `neq`, `notIn` and `not_contains` are false on an absent field. Values are compared as
-text: strings as they are, everything else as its compact JSON (`true`, `42`, `1.0`, `{"a":1}`).
+text: strings as they are, everything else as its compact JSON (`true`, `42`, `1.0`, `{"a":1}`). Where the bound of
+`gt`, `gte`, `lt` or `lte` is a number, numbers are compared exactly, and what is no number makes it false.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import operator as comparisons
 import re
 from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
 from itertools import chain
-from math import inf
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
@@ -142,9 +143,9 @@ def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], boo
     if rule.operator == "notExists":
         return lambda event: read(event) is None
     test = _TESTS[rule.operator](rule.value)
-    compare, bound = _ORDERS.get(rule.operator), _double(rule.value) if isinstance(rule.value, str) else None
+    compare, bound = _ORDERS.get(rule.operator), _number(rule.value) if isinstance(rule.value, str) else None
     if compare is not None and bound is not None:
-        return _beyond(read, compare, bound, test)
+        return _beyond(read, compare, bound)
 
     def holds(event: Event) -> bool:
         value = read(event)
@@ -154,24 +155,24 @@ def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], boo
 
 
 def _beyond(
-    read: Callable[[Any], Any], compare: Callable[[Any, Any], bool], bound: float, test: Test
+    read: Callable[[Any], Any], compare: Callable[[Any, Any], bool], bound: Decimal
 ) -> Callable[[Any], bool]:
-    """Compare numbers without making texts of them."""
+    """Compare with a number: exactly, and false for what is none. A text that is written like a number is one."""
+    exact = int(bound) if bound.as_tuple().exponent == 0 else bound  # integers compare several times as fast
+    rounded = float(bound)  # a JSON number with a fraction was read as the nearest double: so is the bound
 
     def holds(event: Event) -> bool:
         value = read(event)
-        if type(value) is int or type(value) is float:
-            return compare(_as_float(value), bound)
-        return value is not None and test(value if type(value) is str else _text(value))
+        if type(value) is int:
+            return compare(value, exact)
+        if type(value) is float:
+            return compare(value, rounded)
+        if value is None or isinstance(value, (bool, list, dict)):
+            return False
+        number = _number(value if type(value) is str else _text(value))
+        return number is not None and compare(number, bound)
 
     return holds
-
-
-def _as_float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return inf if number > 0 else -inf
 
 
 def _text(value: Any) -> str:
@@ -191,28 +192,24 @@ def _members(value: Any) -> tuple[str, ...] | None:
     return tuple(_text(item) for item in items)
 
 
+_NUMBER_LENGTH: Final = 10_000
+"""A longer text is compared as text, and is no number."""
 _DECIMAL: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
-def _double(text: str) -> float | None:
-    return float(text) if _DECIMAL.fullmatch(text) else None
+def _number(text: str) -> Decimal | None:
+    """Give the number that a text is, exactly; None for any other."""
+    if len(text) > _NUMBER_LENGTH or not _DECIMAL.fullmatch(text):
+        return None
+    try:
+        return Decimal(text.strip())
+    except InvalidOperation:  # an exponent of 19 digits
+        return None
 
 
-def _ordered(holds: Callable[[Any, Any], bool]) -> Callable[[str], Test]:
-    """Compare as numbers when both sides are numbers, else as text."""
-
-    def bind(expected: str) -> Test:
-        bound = _double(expected)
-        if bound is None:
-            return lambda text: holds(text, expected)
-
-        def test(text: str) -> bool:
-            number = _double(text)
-            return holds(text, expected) if number is None else holds(number, bound)
-
-        return test
-
-    return bind
+def _ordered(holds: Callable[[str, str], bool]) -> Callable[[str], Test]:
+    """Compare as text; with a number as bound, see `_beyond`."""
+    return lambda expected: lambda text: holds(text, expected)
 
 
 def _equal_ignoring_case(expected: str) -> Test:
