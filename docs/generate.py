@@ -42,7 +42,7 @@ from auditflow.ingest.redaction.config import RedactionConfig, RedactionRule
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger.commands import Commands
 from auditflow.ledger.memory import MemoryLedger
-from auditflow.pipelines.decide.condition import OPERATORS, Condition, Rule
+from auditflow.pipelines.decide.condition import MEANING, OPERATORS, Condition, Rule
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.plugins import discover
 from auditflow.secrets.aws_secrets_manager import AwsSecretsManager
@@ -147,10 +147,14 @@ def configuration() -> str:
         "# Configuration\n\nThe properties of a sink: `auditflow sinks NAME`, or its page in docs/sinks.\n"
     ]
     parts += [f"## {title}\n\n{table(describe(model))}" for title, model in sections]
-    rows = ["| operator | also written |", "| --- | --- |"]
+    rows = ["| operator | holds when | also written |", "| --- | --- | --- |"]
     for name, aliases in OPERATORS.items():
-        rows.append(f"| `{name}` | {', '.join(f'`{alias}`' for alias in aliases) or '-'} |")
-    parts.append("## Operators\n\nUpper and lower case are the same.\n\n" + "\n".join(rows) + "\n")
+        rows.append(f"| `{name}` | {MEANING[name]} | {', '.join(f'`{alias}`' for alias in aliases) or '-'} |")
+    parts.append(
+        "## Operators\n\nUpper and lower case of an operator are the same. A value is compared as text: a string as it is, all else as "
+        "its JSON (`true`, `42`, `[1,2]`). On an absent field or null only `notExists` holds, unless the rule says "
+        "`missing: match`.\n\n" + "\n".join(rows) + "\n"
+    )
     return "\n".join(parts)
 
 

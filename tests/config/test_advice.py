@@ -110,3 +110,30 @@ def test_a_file_that_delivers_nothing_is_warned_of_unless_it_says_so(tmp_path, t
     file.write_text(text)
     found = advise(load(file, {}), file, {})
     assert [each.message for each in found] == ["there are no pipelines, so nothing is delivered"] * warned
+
+
+@pytest.mark.parametrize(
+    ("rule", "warning"),
+    [
+        ("operator: regex, value: login", "regex has to match the whole text"),
+        ("operator: regex, value: '.*login'", ""),
+        ("operator: regex, value: '^login$'", ""),
+        ("operator: search, value: login", ""),
+        ("operator: neq, value: a", "neq does not take events without the field extra.x"),
+        ("operator: notIn, value: a", "notIn does not take events without the field extra.x"),
+        ("operator: neq, value: a, missing: match", ""),
+        ("operator: neq, value: a, missing: fail", ""),
+        ("operator: eq, value: a", ""),
+    ],
+)
+def test_rules_that_often_mean_something_else_are_warned_of(tmp_path: Path, rule: str, warning: str) -> None:
+    file = tmp_path / "auditflow.yaml"
+    file.write_text(
+        "pipelines:\n"
+        "  - name: one\n"
+        f"    condition: {{rules: [{{field: extra.x, {rule}}}]}}\n"
+        "    sink: {name: logging_sink}\n"
+    )
+    given = advise(load(file, {}), file, {})
+    assert [each.message[: len(warning)] for each in given] == ([warning] if warning else [])
+    assert all(each.line == 3 for each in given)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 from auditflow.config.document import Document, Where, read
 from auditflow.config.model import Config
 from auditflow.errors import Problem
 from auditflow.event.paths import parse_pattern, unreachable
 from auditflow.sinks._base import Properties, Use
+
+_WHOLE_TEXT: Final = frozenset("^$.*+?[(|\\")
+"""An expression that has none of these is one word."""
+_ALL_BUT: Final = frozenset({"neq", "notIn", "not_contains"})
 
 
 def advise(config: Config, file: Path, environ: Mapping[str, str]) -> list[Problem]:
@@ -24,7 +29,11 @@ def advise(config: Config, file: Path, environ: Mapping[str, str]) -> list[Probl
         for where, use in uses.items()
         if use.pipeline == advice.pipeline
     ]
-    given += [*_unreachable(config, document), *_no_pipelines(config, document)]
+    given += [
+        *_unreachable(config, document),
+        *_surprising(config, document),
+        *_no_pipelines(config, document),
+    ]
     return sorted(given, key=lambda warning: (warning.line, warning.column))
 
 
@@ -54,6 +63,25 @@ def _unreachable(config: Config, document: Document) -> Iterator[Problem]:
             yield document.problem(
                 where, f"no event has the field {path}: {reason}", "correct the path, or leave it out"
             )
+
+
+def _surprising(config: Config, document: Document) -> Iterator[Problem]:
+    """Warn of rules that most often mean something else: a pattern as a search, and "all but X" without the field."""
+    for index, pipeline in enumerate(config.pipelines):
+        for number, rule in enumerate(pipeline.condition.rules if pipeline.condition else ()):
+            where: Where = ("pipelines", index, "condition", "rules", number, "operator")
+            if rule.operator == "regex" and not set(str(rule.value)) & _WHOLE_TEXT:
+                message = f"regex has to match the whole text: {rule.value} does not match more than that"
+                yield document.problem(where, message, "write `search` to find it anywhere, or `eq`")
+            elif (
+                rule.operator in _ALL_BUT
+                and rule.missing == "fail"
+                and "missing" not in rule.model_fields_set
+            ):
+                message = f"{rule.operator} does not take events without the field {rule.field}"
+                yield document.problem(
+                    where, message, "write `missing: match` to take them, or `missing: fail`"
+                )
 
 
 def _uses(config: Config, document: Document) -> Iterator[tuple[Where, Use[Properties]]]:

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from auditflow.event.model import decode
-from auditflow.pipelines.decide.condition import Condition, compile_condition
+from auditflow.pipelines.decide.condition import MEANING, OPERATORS, Condition, Rule, compile_condition
 from auditflow.pipelines.decide.filter import compile_filter
 from auditflow.settings import Fault, faults
 
@@ -286,3 +286,38 @@ def test_everything_that_is_wrong_is_said_at_once() -> None:
         ("rules", 1, "value"),
         ("rules", 2),
     ]
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "hint"),
+    [
+        ("exists", False, "write notExists, without a value"),
+        ("exists", "false", "write notExists, without a value"),
+        ("notExists", False, "write exists, without a value"),
+        ("exists", True, "leave the value out"),
+        ("notExists", "", "leave the value out"),
+    ],
+)
+def test_a_value_where_the_operator_takes_none_is_refused(operator: str, value: object, hint: str) -> None:
+    with pytest.raises(ValidationError, match=f"the operator {operator} takes no value") as caught:
+        Rule(field="f", operator=operator, value=value)  # type: ignore[arg-type] # as YAML has it
+    assert hint in str(caught.value.errors())
+
+
+def test_a_search_finds_the_expression_anywhere_and_regex_wants_the_whole_text() -> None:
+    event = {"f": "auth.login"}
+    assert holds("f", "search", "log[io]n", event)
+    assert not holds("f", "search", "^login", event)
+    assert not holds("f", "regex", "log[io]n", event)
+
+
+@pytest.mark.parametrize("event", [{}, {"f": None}])
+@pytest.mark.parametrize("operator", ["neq", "notIn", "not_contains", "eq", "regex", "gt", "lte"])
+def test_a_rule_says_what_a_missing_field_makes_of_it(operator: str, event: dict[str, object]) -> None:
+    for missing, expected in (("match", True), ("fail", False)):
+        rule = Rule.model_validate({"field": "f", "operator": operator, "value": "7", "missing": missing})
+        assert compile_condition(Condition(rules=(rule,)))(event) is expected
+
+
+def test_every_operator_has_its_meaning() -> None:
+    assert set(MEANING) == set(OPERATORS)

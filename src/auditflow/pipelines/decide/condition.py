@@ -1,7 +1,8 @@
 """Conditions: which events a pipeline takes. Checked when they are read, compiled once to closures.
 
 A rule reads one field. An absent field, a JSON null and a path that leads nowhere make every operator false,
-except `notExists`; so `neq`, `notIn` and `not_contains` are false on an absent field. Values are compared as
+except `notExists`; so `neq`, `notIn` and `not_contains` are false on an absent field, unless the rule says
+`missing: match`. Values are compared as
 text: strings as they are, everything else as its compact JSON (`true`, `42`, `1.0`, `{"a":1}`). Where the bound of
 `gt`, `gte`, `lt` or `lte` is a number, numbers are compared exactly, and what is no number makes it false.
 """
@@ -40,6 +41,7 @@ OPERATORS: Final = {
     "exists": (),
     "notExists": ("not_exists",),
     "regex": ("matches",),
+    "search": (),
     "gt": (),
     "gte": ("ge",),
     "lt": (),
@@ -48,8 +50,29 @@ OPERATORS: Final = {
 }
 """Every operator with its other names."""
 _CANONICAL: Final = {alias.lower(): name for name, aliases in OPERATORS.items() for alias in (name, *aliases)}
+MEANING: Final = {
+    "eq": "the text is the value",
+    "neq": "the text is not the value",
+    "contains": "the value is somewhere in the text; of a list or object, in its JSON",
+    "not_contains": "the value is nowhere in the text",
+    "startsWith": "the text begins with the value",
+    "endsWith": "the text ends with the value",
+    "in": "the text is one of the values",
+    "notIn": "the text is none of the values",
+    "exists": "the field is there and not null; takes no value",
+    "notExists": "the field is absent or null; takes no value",
+    "regex": "the whole text matches the expression (RE2): `login` does not match `auth.login`",
+    "search": "the expression (RE2) matches somewhere in the text",
+    "gt": "greater than the value: as exact numbers if the value is one, and then false for what is no number; else as text",
+    "gte": "greater than the value, or equal; as `gt`",
+    "lt": "less than the value; as `gt`",
+    "lte": "less than the value, or equal; as `gt`",
+    "eqIgnoreCase": "the text is the value, in upper or lower case",
+}
+"""For every operator, when it holds."""
 _PRESENCE: Final = frozenset({"exists", "notExists"})
 _MEMBERSHIP: Final = frozenset({"in", "notIn"})
+_EXPRESSIONS: Final = frozenset({"regex", "search"})
 
 
 class Rule(Settings):
@@ -65,6 +88,9 @@ class Rule(Settings):
         WithJsonSchema({"type": ["string", "number", "boolean", "array"]}),
     ] = None
     """What to compare with: text, a number or a boolean; for `in` and `notIn` a list or text with commas."""
+
+    missing: Literal["fail", "match"] = "fail"
+    """What an absent field or null makes of the rule: `fail`, or `match` for rules as `neq` that mean all others."""
 
     @field_validator("field")
     @classmethod
@@ -86,13 +112,15 @@ class Rule(Settings):
     @classmethod
     def _comparable(cls, value: Any, info: ValidationInfo) -> str | tuple[str, ...] | None:
         operator = info.data.get("operator")
+        if operator in _PRESENCE and value is not None:
+            raise misfit(f"the operator {operator} takes no value", _presence_hint(operator, value))
         if operator in _MEMBERSHIP:
             value = _members(value)
         elif isinstance(value, (list, tuple, dict)):
             raise misfit("expected text, a number or a boolean", "a list is for the operators in and notIn")
         if value is None and operator is not None and operator not in _PRESENCE:
             raise misfit(f"required by the operator {operator}, but missing")
-        if operator == "regex":
+        if operator in _EXPRESSIONS:
             _compile_regex(_text(value))
         return value if value is None or isinstance(value, tuple) else _text(value)
 
@@ -142,20 +170,21 @@ def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], boo
         return lambda event: read(event) is not None
     if rule.operator == "notExists":
         return lambda event: read(event) is None
+    absent = rule.missing == "match"
     test = _TESTS[rule.operator](rule.value)
     compare, bound = _ORDERS.get(rule.operator), _number(rule.value) if isinstance(rule.value, str) else None
     if compare is not None and bound is not None:
-        return _beyond(read, compare, bound)
+        return _beyond(read, compare, bound, absent)
 
     def holds(event: Event) -> bool:
         value = read(event)
-        return value is not None and test(value if type(value) is str else _text(value))
+        return absent if value is None else test(value if type(value) is str else _text(value))
 
     return holds
 
 
 def _beyond(
-    read: Callable[[Any], Any], compare: Callable[[Any, Any], bool], bound: Decimal
+    read: Callable[[Any], Any], compare: Callable[[Any, Any], bool], bound: Decimal, absent: bool
 ) -> Callable[[Any], bool]:
     """Compare with a number: exactly, and false for what is none. A text that is written like a number is one."""
     exact = int(bound) if bound.as_tuple().exponent == 0 else bound  # integers compare several times as fast
@@ -167,7 +196,9 @@ def _beyond(
             return compare(value, exact)
         if type(value) is float:
             return compare(value, rounded)
-        if value is None or isinstance(value, (bool, list, dict)):
+        if value is None:
+            return absent
+        if isinstance(value, (bool, list, dict)):
             return False
         number = _number(value if type(value) is str else _text(value))
         return number is not None and compare(number, bound)
@@ -177,6 +208,12 @@ def _beyond(
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else encode(value).decode()
+
+
+def _presence_hint(operator: str, value: Any) -> str:
+    if value in (False, "false"):
+        return f"write {'notExists' if operator == 'exists' else 'exists'}, without a value"
+    return "leave the value out"
 
 
 def _members(value: Any) -> tuple[str, ...] | None:
@@ -242,6 +279,11 @@ def _matches(pattern: str) -> Test:
     return lambda text: fullmatch(text) is not None
 
 
+def _finds(pattern: str) -> Test:
+    search = _compile_regex(pattern).search
+    return lambda text: search(text) is not None
+
+
 _ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "gt": comparisons.gt,
     "gte": comparisons.ge,
@@ -258,6 +300,7 @@ _TESTS: Final[dict[str, Callable[[Any], Test]]] = {
     "in": lambda expected: frozenset(expected).__contains__,
     "notIn": lambda expected: lambda text: text not in expected,
     "regex": _matches,
+    "search": _finds,
     **{name: _ordered(compare) for name, compare in _ORDERS.items()},
     "eqIgnoreCase": _equal_ignoring_case,
 }
