@@ -109,7 +109,7 @@ def rule(operator: str, spelt: str, *, holds: bool) -> dict[str, Any]:
 
 
 def spellings() -> list[tuple[str, str]]:
-    named = [(name, spelt) for name, aliases in OPERATORS.items() for spelt in (name, *aliases)]
+    named = [(name, spelt) for name in RULES for spelt in (name, *OPERATORS[name])]
     return [(name, spelt) for name, plain in named for spelt in (plain, plain.upper())]
 
 
