@@ -71,7 +71,7 @@ def _surprising(config: Config, document: Document) -> Iterator[Problem]:
         for number, rule in enumerate(pipeline.condition.rules if pipeline.condition else ()):
             where: Where = ("pipelines", index, "condition", "rules", number, "operator")
             if rule.operator == "regex" and not set(str(rule.value)) & _WHOLE_TEXT:
-                message = f"regex has to match the whole text: {rule.value} does not match more than that"
+                message = "regex has to match the whole text, and this expression is one word"
                 yield document.problem(where, message, "write `search` to find it anywhere, or `eq`")
             elif (
                 rule.operator in _ALL_BUT

@@ -148,6 +148,8 @@ def test_what_is_no_number_is_neither_above_nor_below_one(operator: str, value: 
         (9007199254740993, "9007199254740992", True),
         ("9007199254740993", "9007199254740992", True),
         (9007199254740992, "9007199254740992.5", False),
+        (9007199254740992.0, "9007199254740993", False),
+        (9007199254740994.0, "9007199254740993", True),
         (0.1, "0.1", False),
         ("0.1", "0.1", False),
         ("12345678901234567.89", "12345678901234567.88", True),
@@ -302,6 +304,10 @@ def test_a_value_where_the_operator_takes_none_is_refused(operator: str, value: 
     with pytest.raises(ValidationError, match=f"the operator {operator} takes no value") as caught:
         Rule(field="f", operator=operator, value=value)  # type: ignore[arg-type] # as YAML has it
     assert hint in str(caught.value.errors())
+
+
+def test_a_number_just_below_the_bound_does_not_reach_it() -> None:
+    assert not holds("f", "gte", "9007199254740993", {"f": 9007199254740992.0})
 
 
 def test_a_search_finds_the_expression_anywhere_and_regex_wants_the_whole_text() -> None:

@@ -2,9 +2,9 @@
 
 A rule reads one field. An absent field, a JSON null and a path that leads nowhere make every operator false,
 except `notExists`; so `neq`, `notIn` and `not_contains` are false on an absent field, unless the rule says
-`missing: match`. Values are compared as
-text: strings as they are, everything else as its compact JSON (`true`, `42`, `1.0`, `{"a":1}`). Where the bound of
-`gt`, `gte`, `lt` or `lte` is a number, numbers are compared exactly, and what is no number makes it false.
+`missing: match`. Values are compared as text: strings as they are, everything else as its compact JSON (`true`,
+`42`, `1.0`, `{"a":1}`). Where the bound of `gt`, `gte`, `lt` or `lte` is a number, numbers are compared exactly, and
+what is no number makes it false.
 """
 
 from __future__ import annotations
@@ -188,7 +188,9 @@ def _beyond(
 ) -> Callable[[Any], bool]:
     """Compare with a number: exactly, and false for what is none. A text that is written like a number is one."""
     exact = int(bound) if bound.as_tuple().exponent == 0 else bound  # integers compare several times as fast
-    rounded = float(bound)  # a JSON number with a fraction was read as the nearest double: so is the bound
+    rounded = (
+        exact if isinstance(exact, int) else float(bound)
+    )  # a fraction in JSON was read as the nearest double
 
     def holds(event: Event) -> bool:
         value = read(event)
