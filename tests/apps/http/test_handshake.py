@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 import inspect
+import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
@@ -12,10 +14,12 @@ import uvloop
 
 from auditflow.apps.http import connection as connection_module
 from auditflow.apps.http import handshake as handshake_module
+from auditflow.apps.http import listener as listeners
 from auditflow.apps.http import server as server_module
+from auditflow.apps.http.handshake import Handshake
 from auditflow.apps.http.listener import bind
 from auditflow.apps.http.server import Server
-from auditflow.config.tls import TlsConfig
+from auditflow.config.tls import TlsConfig, server_context
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -51,7 +55,7 @@ async def serving(issue) -> AsyncIterator[tuple[Server, int]]:
     certificate, key = issue()
     server, listener = (
         Server(echo, 1.0, TlsConfig(certificate=certificate, key=key)),
-        bind("127.0.0.1", 0, "--port"),
+        listeners.bind("127.0.0.1", 0, "--port"),
     )
     task = asyncio.create_task(server.run_on(listener))
     try:
@@ -127,19 +131,58 @@ async def test_who_does_not_speak_tls_is_let_go_without_a_word(issue, caplog):
 
 
 @under_both_loops
-async def test_a_client_that_leaves_is_not_counted_any_more(issue):
+async def test_clients_that_leave_take_no_room_from_others(issue, monkeypatch):
+    monkeypatch.setattr(connection_module, "most_connections", lambda: 3)
     async with serving(issue) as (server, port):
         for _ in range(20):
             async with silent(port):
                 pass
         await until(lambda: not server.server_state.connections)
+        assert await answered(port)
 
 
 @under_both_loops
-async def test_a_stop_does_not_wait_for_handshakes(issue):
-    async with contextlib.AsyncExitStack() as held, serving(issue) as (server, port):
-        await held.enter_async_context(silent(port))
-        await until(lambda: len(server.server_state.connections) == 1)
+async def test_a_stop_ends_handshakes_and_does_not_wait_for_them(issue, caplog):
+    async with contextlib.AsyncExitStack() as held:
+        async with serving(issue) as (server, port):
+            reader = await held.enter_async_context(silent(port))
+            await until(lambda: len(server.server_state.connections) == 1)
+        assert await asyncio.wait_for(reader.read(), 60) == b""
+    assert not server.server_state.connections
+    assert "graceful shutdown exceeded" not in caplog.text
+
+
+@under_both_loops
+async def test_a_handshake_that_is_ended_before_its_first_step_is_forgotten(issue):
+    certificate, key = issue()
+    context = server_context(TlsConfig(certificate=certificate, key=key))
+    ours, theirs = socket.socketpair()
+    connections: set[Any] = set()
+    with theirs:
+        handshake = Handshake(ours, 0.0, connections)
+        handshake.begin(context, lambda: pytest.fail("nobody is to be served"))
+        handshake.end()
+        await until(lambda: not connections)
+        assert theirs.recv(1) == b""
+
+
+@under_both_loops
+async def test_a_connection_that_cannot_be_accepted_keeps_no_other_out(issue, monkeypatch, caplog):
+    monkeypatch.setattr(handshake_module, "_RETRY_SECONDS", 0.0)
+    faults = [OSError(errno.EMFILE, "Too many open files"), ConnectionAbortedError()]
+
+    class Faulty(socket.socket):
+        def accept(self) -> tuple[socket.socket, Any]:
+            if faults:
+                raise faults.pop(0)
+            return super().accept()
+
+    bound = bind("127.0.0.1", 0, "--port")
+    monkeypatch.setattr(listeners, "bind", lambda *_: Faulty(fileno=bound.detach()))
+    async with serving(issue) as (_, port):
+        assert await answered(port)
+    assert not faults
+    assert caplog.text.count("cannot be accepted: Too many open files") == 1
 
 
 @under_both_loops

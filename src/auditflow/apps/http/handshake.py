@@ -7,6 +7,7 @@ finishes one would be counted by nobody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import ssl
@@ -32,7 +33,9 @@ async def accept(
     while True:
         try:
             accepted, _ = await loop.sock_accept(listener)
-        except OSError as error:  # no descriptor is left; or the client has gone already
+        except ConnectionAbortedError:  # the client has gone already: others wait behind it
+            continue
+        except OSError as error:  # no descriptor is left
             _log.warning("a connection cannot be accepted: %s", error.strerror)
             await asyncio.sleep(_RETRY_SECONDS)
             continue
@@ -55,17 +58,24 @@ class Handshake:
     def begin(self, context: ssl.SSLContext, make: Callable[[], Connection]) -> None:
         """Shake hands, then make the connection."""
         self._task = asyncio.create_task(self._shake(context, make))
+        self._task.add_done_callback(
+            self._done
+        )  # also called for a task that is cancelled before its first step
 
     async def _shake(self, context: ssl.SSLContext, make: Callable[[], Connection]) -> None:
         """Let go whoever does not speak TLS: that is no news."""
         loop = asyncio.get_running_loop()
-        try:
+        with contextlib.suppress(
+            OSError
+        ):  # SSLError and TimeoutError are some; the event loop closes the socket
             await loop.connect_accepted_socket(
                 make, self._socket, ssl=context, ssl_handshake_timeout=_LOOPS_OWN_SECONDS
             )
-        except OSError:  # SSLError and TimeoutError are some
-            self._socket.close()
-        finally:
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.forget()
+        else:
             self._connections.discard(self)
 
     def late(self, now: float) -> bool:
@@ -80,6 +90,6 @@ class Handshake:
     """What a server that stops calls."""
 
     def forget(self) -> None:
-        """End a connection before its handshake has begun."""
+        """Close a connection that nobody has taken over."""
         self._connections.discard(self)
         self._socket.close()
