@@ -42,7 +42,8 @@ from auditflow.ingest.redaction.config import RedactionConfig, RedactionRule
 from auditflow.journal.memory import MemoryJournal
 from auditflow.ledger.commands import Commands
 from auditflow.ledger.memory import MemoryLedger
-from auditflow.pipelines.decide.condition import MEANING, OPERATORS, Condition, Rule
+from auditflow.pipelines.decide.condition import Condition, Rule
+from auditflow.pipelines.decide.operators import OPERATORS
 from auditflow.pipelines.deliver.policy import DeliveryPolicy
 from auditflow.plugins import discover
 from auditflow.secrets.aws_secrets_manager import AwsSecretsManager
@@ -148,8 +149,8 @@ def configuration() -> str:
     ]
     parts += [f"## {title}\n\n{table(describe(model))}" for title, model in sections]
     rows = ["| operator | holds when | also written |", "| --- | --- | --- |"]
-    for name, aliases in OPERATORS.items():
-        rows.append(f"| `{name}` | {MEANING[name]} | {', '.join(f'`{alias}`' for alias in aliases) or '-'} |")
+    for name, (meaning, aliases) in OPERATORS.items():
+        rows.append(f"| `{name}` | {meaning} | {', '.join(f'`{alias}`' for alias in aliases) or '-'} |")
     parts.append(
         "## Operators\n\nUpper and lower case of an operator are the same. A value is compared as text: a string as it is, all else as "
         "its JSON (`true`, `42`, `[1,2]`). On an absent field or null only `notExists` holds, unless the rule says "

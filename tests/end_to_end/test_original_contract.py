@@ -20,7 +20,7 @@ from uuid import uuid4
 import httpx2
 import pytest
 
-from auditflow.pipelines.decide.condition import OPERATORS
+from auditflow.pipelines.decide.operators import OPERATORS
 from auditflow.testing.identity_provider import IdentityProvider
 
 from .conftest import Serve, wait_for
@@ -109,7 +109,7 @@ def rule(operator: str, spelt: str, *, holds: bool) -> dict[str, Any]:
 
 
 def spellings() -> list[tuple[str, str]]:
-    named = [(name, spelt) for name in RULES for spelt in (name, *OPERATORS[name])]
+    named = [(name, spelt) for name in RULES for spelt in (name, *OPERATORS[name].aliases)]
     return [(name, spelt) for name, plain in named for spelt in (plain, plain.upper())]
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from auditflow.pipelines.decide.condition import OPERATORS, Condition, compile_condition
+from auditflow.pipelines.decide.condition import Condition, compile_condition
+from auditflow.pipelines.decide.operators import OPERATORS
 
 from . import grammar
 

@@ -73,11 +73,7 @@ def _surprising(config: Config, document: Document) -> Iterator[Problem]:
             if rule.operator == "regex" and not set(str(rule.value)) & _WHOLE_TEXT:
                 message = "regex has to match the whole text, and this expression is one word"
                 yield document.problem(where, message, "write `search` to find it anywhere, or `eq`")
-            elif (
-                rule.operator in _ALL_BUT
-                and rule.missing == "fail"
-                and "missing" not in rule.model_fields_set
-            ):
+            elif rule.operator in _ALL_BUT and "missing" not in rule.model_fields_set:
                 message = f"{rule.operator} does not take events without the field {rule.field}"
                 yield document.problem(
                     where, message, "write `missing: match` to take them, or `missing: fail`"

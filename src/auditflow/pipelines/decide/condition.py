@@ -9,67 +9,26 @@ what is no number makes it false.
 
 from __future__ import annotations
 
-import operator as comparisons
-import re
 from collections.abc import Callable
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import chain
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from auditflow.errors import did_you_mean
 from auditflow.event.fields import follow
 from auditflow.event.model import encode
 from auditflow.event.paths import parse_path
+from auditflow.pipelines.decide.operators import OPERATORS, ORDERS, TESTS, compile_expression, number_of
 from auditflow.settings import Settings, misfit
 
 Event = dict[str, Any]
-Test = Callable[[str], bool]
-"""Whether the text of a field that is there satisfies a rule."""
 
 
-OPERATORS: Final = {
-    "eq": ("equals",),
-    "neq": ("not_equals", "notequals"),
-    "contains": (),
-    "not_contains": ("notcontains",),
-    "startsWith": ("starts_with",),
-    "endsWith": ("ends_with",),
-    "in": (),
-    "notIn": ("not_in",),
-    "exists": (),
-    "notExists": ("not_exists",),
-    "regex": ("matches",),
-    "search": (),
-    "gt": (),
-    "gte": ("ge",),
-    "lt": (),
-    "lte": ("le",),
-    "eqIgnoreCase": ("eq_ignore_case",),
+_CANONICAL: Final = {
+    alias.lower(): name for name, each in OPERATORS.items() for alias in (name, *each.aliases)
 }
-"""Every operator with its other names."""
-_CANONICAL: Final = {alias.lower(): name for name, aliases in OPERATORS.items() for alias in (name, *aliases)}
-MEANING: Final = {
-    "eq": "the text is the value",
-    "neq": "the text is not the value",
-    "contains": "the value is somewhere in the text; of a list or object, in its JSON",
-    "not_contains": "the value is nowhere in the text",
-    "startsWith": "the text begins with the value",
-    "endsWith": "the text ends with the value",
-    "in": "the text is one of the values",
-    "notIn": "the text is none of the values",
-    "exists": "the field is there and not null; takes no value",
-    "notExists": "the field is absent or null; takes no value",
-    "regex": "the whole text matches the expression (RE2): `login` does not match `auth.login`",
-    "search": "the expression (RE2) matches somewhere in the text",
-    "gt": "greater than the value: as exact numbers if the value is one, and then false for what is no number; else as text",
-    "gte": "greater than the value, or equal; as `gt`",
-    "lt": "less than the value; as `gt`",
-    "lte": "less than the value, or equal; as `gt`",
-    "eqIgnoreCase": "the text is the value, in upper or lower case",
-}
-"""For every operator, when it holds."""
 _PRESENCE: Final = frozenset({"exists", "notExists"})
 _MEMBERSHIP: Final = frozenset({"in", "notIn"})
 _EXPRESSIONS: Final = frozenset({"regex", "search"})
@@ -92,6 +51,12 @@ class Rule(Settings):
     missing: Literal["fail", "match"] = "fail"
     """What an absent field or null makes of the rule: `fail`, or `match` for rules as `neq` that mean all others."""
 
+    @model_validator(mode="after")
+    def _missing_says_something(self) -> Self:
+        if self.operator in _PRESENCE and "missing" in self.model_fields_set:
+            raise misfit(f"missing: the operator {self.operator} is about that itself", "leave it out")
+        return self
+
     @field_validator("field")
     @classmethod
     def _path(cls, field: str) -> str:
@@ -104,7 +69,9 @@ class Rule(Settings):
         canonical = _CANONICAL.get(operator.lower())
         if canonical is None:
             known = ", ".join(OPERATORS)
-            hint = did_you_mean(operator, [*OPERATORS, *chain(*OPERATORS.values())])
+            hint = did_you_mean(
+                operator, [*OPERATORS, *chain(*(each.aliases for each in OPERATORS.values()))]
+            )
             raise misfit(f"unknown operator {operator!r}", f"{hint} known operators: {known}".strip())
         return canonical
 
@@ -121,7 +88,7 @@ class Rule(Settings):
         if value is None and operator is not None and operator not in _PRESENCE:
             raise misfit(f"required by the operator {operator}, but missing")
         if operator in _EXPRESSIONS:
-            _compile_regex(_text(value))
+            compile_expression(_text(value))
         return value if value is None or isinstance(value, tuple) else _text(value)
 
 
@@ -171,8 +138,8 @@ def _compile_rule(rule: Rule, read: Callable[[Any], Any]) -> Callable[[Any], boo
     if rule.operator == "notExists":
         return lambda event: read(event) is None
     absent = rule.missing == "match"
-    test = _TESTS[rule.operator](rule.value)
-    compare, bound = _ORDERS.get(rule.operator), _number(rule.value) if isinstance(rule.value, str) else None
+    test = TESTS[rule.operator](rule.value)
+    compare, bound = ORDERS.get(rule.operator), number_of(rule.value) if isinstance(rule.value, str) else None
     if compare is not None and bound is not None:
         return _beyond(read, compare, bound, absent)
 
@@ -202,7 +169,7 @@ def _beyond(
             return absent
         if isinstance(value, (bool, list, dict)):
             return False
-        number = _number(value if type(value) is str else _text(value))
+        number = number_of(value if type(value) is str else _text(value))
         return number is not None and compare(number, bound)
 
     return holds
@@ -229,80 +196,3 @@ def _members(value: Any) -> tuple[str, ...] | None:
     ):
         raise misfit("expected a list of texts, numbers or booleans, or text with commas")
     return tuple(_text(item) for item in items)
-
-
-_NUMBER_LENGTH: Final = 10_000
-"""A longer text is compared as text, and is no number."""
-_DECIMAL: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-
-
-def _number(text: str) -> Decimal | None:
-    """Give the number that a text is, exactly; None for any other."""
-    if len(text) > _NUMBER_LENGTH or not _DECIMAL.fullmatch(text):
-        return None
-    try:
-        return Decimal(text.strip())
-    except InvalidOperation:  # an exponent of 19 digits
-        return None
-
-
-def _ordered(holds: Callable[[str, str], bool]) -> Callable[[str], Test]:
-    """Compare as text; with a number as bound, see `_beyond`."""
-    return lambda expected: lambda text: holds(text, expected)
-
-
-def _equal_ignoring_case(expected: str) -> Test:
-    lowered = expected.lower()
-    return lambda text: text.lower() == lowered
-
-
-def _compile_regex(pattern: str) -> Any:
-    import re2
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0].decode(errors="replace") if isinstance(error.args[0], bytes) else str(error)
-        raise misfit(f"not a regular expression that can be used: {reason}", _regex_hint(pattern)) from None
-
-
-def _regex_hint(pattern: str) -> str:
-    if re.search(r"\(\?<?[=!]|\\[1-9]", pattern):
-        return (
-            "the engine is RE2, which has no look-around, (?=…) (?!…) (?<=…) (?<!…), and no back-references"
-        )
-    return "the syntax is RE2's: https://github.com/google/re2/wiki/Syntax"
-
-
-def _matches(pattern: str) -> Test:
-    fullmatch = _compile_regex(pattern).fullmatch
-    return lambda text: fullmatch(text) is not None
-
-
-def _finds(pattern: str) -> Test:
-    search = _compile_regex(pattern).search
-    return lambda text: search(text) is not None
-
-
-_ORDERS: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "gt": comparisons.gt,
-    "gte": comparisons.ge,
-    "lt": comparisons.lt,
-    "lte": comparisons.le,
-}
-_TESTS: Final[dict[str, Callable[[Any], Test]]] = {
-    "eq": lambda expected: lambda text: text == expected,
-    "neq": lambda expected: lambda text: text != expected,
-    "contains": lambda expected: lambda text: expected in text,
-    "not_contains": lambda expected: lambda text: expected not in text,
-    "startsWith": lambda expected: lambda text: text.startswith(expected),
-    "endsWith": lambda expected: lambda text: text.endswith(expected),
-    "in": lambda expected: frozenset(expected).__contains__,
-    "notIn": lambda expected: lambda text: text not in expected,
-    "regex": _matches,
-    "search": _finds,
-    **{name: _ordered(compare) for name, compare in _ORDERS.items()},
-    "eqIgnoreCase": _equal_ignoring_case,
-}
